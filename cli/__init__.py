@@ -1,0 +1,55 @@
+"""The command line: parses, calls one function, prints. Holds no logic.
+
+Heavy libraries are imported inside commands only, so that `ethos --help` is instant.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import click
+from ethos.cli.answer import answer
+from ethos.cli.audit import audit
+from ethos.cli.pool import pool
+
+from ethos.errors import EthosError
+
+EXIT_ERROR = 1
+
+
+class EthosGroup(click.Group):
+    """Maps our errors to one line on stderr and an exit code, in one place."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an `EthosError` ends it with what is wrong and how to mend it."""
+        try:
+            return super().invoke(ctx)
+        except EthosError as error:
+            mend = f"\nTo mend it: {error.hint}." if error.hint else ""
+            message = " ".join(error.message.split())
+            click.echo(f"Error: {message}.{mend.replace(chr(10), ' ')}", err=True)
+            ctx.exit(EXIT_ERROR)
+
+
+@click.group(cls=EthosGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("ethos-pool"), prog_name="ethos")
+def main() -> None:
+    r"""Pluralistic answers to health scenarios, from a pool of personas that you can audit.
+
+    \b
+    Start here:
+      ethos pool build scenarios.txt
+      ethos answer "Should a hospital tell a dying patient the truth?"
+      ethos audit list
+
+    The default model is a 135M demonstration model: it shows the machinery, not good answers. Name a larger one with
+    --model transformers:NAME_OR_FOLDER, or an endpoint with --model openai:NAME --base-url URL.
+
+    Exit codes: 0 done, 1 error, 2 usage, 3 partly done, 4 a check failed.
+    """
+
+
+main.add_command(pool)
+main.add_command(answer)
+main.add_command(audit)

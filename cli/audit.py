@@ -1,0 +1,107 @@
+"""`ethos audit`: which personas made an answer, and which answers a persona took part in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from ethos.cli.options import as_json, pool_options, settings
+
+
+@click.group()
+def audit() -> None:
+    """Look back: which personas made an answer, which answers a persona took part in."""
+
+
+@audit.command("list")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most N answers.")
+@pool_options
+@as_json
+def list_(limit: int, as_json: bool, **given: Any) -> None:
+    """List answers, newest first."""
+    from ethos.cli.render import print_json, table
+
+    from ethos.audit import list_answers
+    from ethos.pipeline import Ethos
+
+    with Ethos(settings=settings(given)) as ethos:
+        found = list_answers(ethos.record, limit)
+    if as_json:
+        print_json(found)
+    else:
+        table(
+            ("id", "at", "mode", "scenario", "answer"),
+            [(a["answer_id"][:12], a["created_at"], a["mode"], a["scenario"][:60], a["output"][:60]) for a in found],
+        )
+
+
+@audit.command()
+@click.argument("identifier", metavar="ANSWER_ID")
+@pool_options
+@as_json
+def show(identifier: str, as_json: bool, **given: Any) -> None:
+    """Show one answer with its panel, comments, influences and every model call behind it."""
+    from ethos.cli.render import print_json, show_answer, table
+
+    from ethos.audit import show_answer as lineage
+    from ethos.pipeline import Ethos
+
+    with Ethos(settings=settings(given)) as ethos:
+        found = lineage(ethos.record, identifier)
+    if as_json:
+        print_json(found)
+        return
+    show_answer(found)
+    table(
+        ("stage", "model", "revision", "prompt", "read", "written", "finished", "seconds", "reused"),
+        [
+            (
+                c["stage"],
+                c["model"],
+                c["model_revision"],
+                c["prompt_id"][:12],
+                c["prompt_tokens"],
+                c["completion_tokens"],
+                c["finish_reason"] or "reading",
+                c["seconds"],
+                "yes" if c["reused"] else "no",
+            )
+            for c in found["model_calls"]
+        ],
+        "Model calls",
+    )
+
+
+@audit.command()
+@click.argument("identifier", metavar="PERSONA_ID")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most N answers.")
+@pool_options
+@as_json
+def persona(identifier: str, limit: int, as_json: bool, **given: Any) -> None:
+    """Show the answers a persona took part in, with its influence on each."""
+    from ethos.cli.render import print_json, table
+
+    from ethos.audit import show_persona
+    from ethos.pipeline import Ethos
+
+    with Ethos(settings=settings(given)) as ethos:
+        found = show_persona(ethos.pool.store, ethos.record, identifier, limit)
+    if as_json:
+        print_json(found)
+        return
+    table(
+        ("id", "at", "mode", "rank", "from", "influence", "scenario"),
+        [
+            (
+                a["answer_id"][:12],
+                a["created_at"],
+                a["mode"],
+                a["rank"],
+                a["source"],
+                a["influence"],
+                a["scenario"][:60],
+            )
+            for a in found["answers"]
+        ],
+        found["line"],
+    )

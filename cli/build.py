@@ -1,0 +1,67 @@
+"""Runs `ethos pool build` with a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from ethos.cli.render import print_json
+from ethos.pool.build import BuildReport, build
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ethos.pipeline import Ethos
+from ethos.scenario_files import distinct_scenarios, read_items
+from ethos.settings import Settings
+
+
+def run_build(files: tuple[Path, ...], limit: int | None, settings: Settings, seed: int, as_json: bool) -> BuildReport:
+    """Read the files, build, and print the report."""
+    items = [item for path in files for item in read_items(path)]
+    scenarios = distinct_scenarios(items)[:limit]
+    with Ethos(settings=settings) as ethos, _bar(len(scenarios)) as progress:
+        report = build(
+            ethos.pool,
+            ethos.record,
+            scenarios,
+            lambda: ethos.model("persona_model"),
+            ethos.prompts,
+            settings.k,
+            seed,
+            progress,
+        )
+        held = ethos.pool.store.stats()["personas"]
+    if as_json:
+        print_json({
+            "rows": len(items), "scenarios": len(scenarios), "done": report.done, "skipped": report.skipped,
+            "new_personas": report.personas, "personas": held,
+            "failed": [{"scenario": s.situation, "reason": reason} for s, reason in report.failed],
+        })  # fmt: skip
+        return report
+    click.echo(
+        f"{len(items)} rows, {len(scenarios)} scenarios: {report.done} done, {report.skipped} were done before, "
+        f"{len(report.failed)} failed. {report.personas} new personas, {held} in the pool {settings.pool}."
+    )
+    for scenario, reason in report.failed:
+        click.echo(f"Failed: {scenario.situation[:80]}: {' '.join(reason.split())[:200]}", err=True)
+    if report.failed:
+        click.echo(
+            "Run the same command with another --seed or --persona-model to try the failed ones again.",
+            err=True,
+        )
+    return report
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[BuildReport], None]]:
+    """A bar on stderr; one plain line a batch where stderr is not a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda r: click.echo(f"… {r.done + r.skipped + len(r.failed)} of {total} scenarios", err=True)
+        return
+    columns = (TextColumn("inventing personas"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("build", total=total)
+        yield lambda r: progress.update(task, completed=r.done + r.skipped + len(r.failed))

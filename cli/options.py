@@ -1,0 +1,106 @@
+"""Options that several commands share, and how they become settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ethos.llm.opening import DEFAULT_MODEL, PRECISIONS, Endpoint
+from ethos.llm.weights import MINILM
+from ethos.prompts import PromptSetName
+from ethos.settings import Settings, default_pool
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_POOL: Sequence[Callable[[Any], Any]] = [
+    click.option(
+        "--pool",
+        type=click.Path(path_type=Path),
+        envvar="ETHOS_POOL",
+        help="Pool folder.  [default: the user's own]",
+    ),
+    click.option("--embedder", envvar="ETHOS_EMBEDDER", default=MINILM, help="Encoder: a folder or hub name."),
+]
+_MODELS: Sequence[Callable[[Any], Any]] = [
+    click.option(
+        "--model",
+        envvar="ETHOS_MODEL",
+        default=DEFAULT_MODEL,
+        show_default=True,
+        help="Main model: transformers:NAME_OR_FOLDER or openai:NAME.",
+    ),
+    click.option(
+        "--comment-model", envvar="ETHOS_COMMENT_MODEL", default="", help="Writes comments.  [default: the main model]"
+    ),
+    click.option(
+        "--persona-model", envvar="ETHOS_PERSONA_MODEL", default="", help="Invents personas.  [default: the main model]"
+    ),
+    click.option(
+        "--prompts",
+        envvar="ETHOS_PROMPTS",
+        type=click.Choice([name.value for name in PromptSetName]),
+        default=PromptSetName.STRUCTURED.value,
+        show_default=True,
+        help="Ours, as printed in the paper, or as in the authors' scripts.",
+    ),
+    click.option("--k", envvar="ETHOS_K", type=int, default=6, show_default=True, help="Personas in a panel."),
+    click.option(
+        "--seed",
+        envvar="ETHOS_SEED",
+        type=click.IntRange(0, 2**31 - 1),
+        default=0,
+        show_default=True,
+        help="The same request with the same seed gives the same output.",
+    ),
+    click.option(
+        "--precision",
+        envvar="ETHOS_PRECISION",
+        type=click.Choice(PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="Of local models.",
+    ),
+    click.option(
+        "--base-url",
+        envvar="ETHOS_BASE_URL",
+        default="",
+        help="Endpoint of openai: models; its key is read from ETHOS_API_KEY.",
+    ),
+    click.option(
+        "--in-flight",
+        envvar="ETHOS_IN_FLIGHT",
+        type=click.IntRange(1, 64),
+        default=None,
+        help="Most requests at the endpoint at once.  [default: 1 at llama.cpp, 6 elsewhere]",
+    ),
+]
+
+as_json = click.option("--json", "as_json", is_flag=True, envvar="ETHOS_JSON", help="Print JSON for programs.")
+
+
+def pool_options(command: F) -> F:
+    """Which pool, and how it encodes."""
+    return _with(command, _POOL)
+
+
+def model_options(command: F) -> F:
+    """Which models, prompts, panel size and seed; the pool's options too."""
+    return _with(command, [*_POOL, *_MODELS])
+
+
+def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def settings(given: dict[str, Any]) -> Settings:
+    """Settings from the options of a command; `given` may hold others, which are left alone."""
+    names = ("model", "comment_model", "persona_model", "embedder", "prompts", "k", "precision")
+    endpoint = Endpoint(given.get("base_url", ""), os.environ.get("ETHOS_API_KEY", ""), given.get("in_flight"))
+    chosen = {name: given[name] for name in names if name in given}
+    return Settings(pool=given.get("pool") or default_pool(), endpoint=endpoint, **chosen)

@@ -1,0 +1,131 @@
+"""How results look to people: tables and panels on stdout, progress on stderr.
+
+Knows plain result values and rich; computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+NONE = "\N{EN DASH}"
+
+MEANING = {
+    "hit": "the pool has a full panel for this scenario",
+    "partial": "part of the panel comes from the pool, the rest was invented now",
+    "miss": "the pool has nothing near enough; the panel was invented now",
+    "fresh": "the pool was not asked; the panel was invented now, as in the paper",
+}
+
+
+def console() -> Console:
+    """Standard output, for data; 100 columns where it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str], None]]:
+    """A spinner on stderr that names the stage; plain lines where stderr is not a terminal."""
+    stderr = Console(stderr=True)
+    if not stderr.is_terminal:
+        yield lambda text: click.echo(f"… {text}", err=True)
+        return
+    with stderr.status("starting") as status:
+        yield lambda text: status.update(text)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """A table on stdout."""
+    shown = Table(*columns, title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for row in rows:
+        shown.add_row(*(escape(_text(cell)) for cell in row))
+    console().print(shown)
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return NONE
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def show_answer(answer: dict[str, Any], comments: bool = True) -> None:
+    """An answer with its panel, comments and influences."""
+    out = console()
+    gate = answer["gate"]
+    out.print(Text(f"{answer['mode'].capitalize()} · {answer['scenario']}", style="bold"))
+    if answer["attribute"]:
+        out.print(f"Steered to: {escape(answer['attribute'])}")
+    score = f"score {gate['score']:.2f}, threshold {gate['threshold']:.2f}"
+    out.print(f"Gate: [bold]{gate['decision']}[/] ({score}): {MEANING[gate['decision']]}")
+    out.print(_panel_table(answer))
+    if comments:
+        for member in answer["panel"]:
+            cut = " …(cut)" if member["comment_finish_reason"] == "length" else ""
+            out.print(
+                Panel(
+                    Text(member["comment"] + cut),
+                    title=escape(member["name"]),
+                    title_align="left",
+                    border_style="dim",
+                )
+            )
+    body: list[Any] = [Text(answer["output"])]
+    if answer.get("distribution"):
+        body.append(_bars(answer["options"], answer["distribution"]))
+    out.print(Panel(Group(*body), title="Answer", title_align="left", border_style="green"))
+    out.print(f"[dim]Influence is the {escape(answer['influence_method'])}.[/]")
+    for warning in answer["warnings"]:
+        out.print(f"[yellow]Note:[/] {escape(warning)}")
+    seconds, calls = answer["timings"], answer["calls"]
+    spent = ", ".join(f"{stage} {seconds[stage]:.2f} s" for stage in seconds)
+    out.print(f"[dim]{calls['persona']} persona, {calls['comment']} comment, {calls['main']} main calls; {spent}[/]")
+    out.print(f"[dim]Recorded: ethos audit show {answer['answer_id'][:12]}[/]")
+
+
+def _panel_table(answer: dict[str, Any]) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD)
+    for column in ("#", "Persona", "Core value", "Framework", "Right/duty", "Emotion", "Stakeholder", "From"):
+        shown.add_column(column)
+    shown.add_column("Relev.", justify="right")
+    shown.add_column("Infl.", justify="right")
+    for member in answer["panel"]:
+        texts = (
+            "name",
+            "core_value",
+            "ethical_framework",
+            "right_duty",
+            "emotion",
+            "stakeholder_role",
+            "source",
+        )
+        influence = member["influence"]
+        shown.add_row(
+            str(member["rank"]),
+            *(escape(member[name]) for name in texts),
+            f"{member['relevance']:.2f}",
+            NONE if influence is None else f"{influence:.2f}",
+        )
+    return shown
+
+
+def _bars(options: Sequence[str], distribution: Sequence[float]) -> Table:
+    shown = Table(box=None, show_header=False, padding=(0, 1))
+    for letter, option, probability in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", options, distribution, strict=False):
+        shown.add_row(f"{letter}.", escape(option), "█" * round(30 * probability), f"{probability:.3f}")
+    return shown

@@ -1,0 +1,206 @@
+"""What an answer is made of: gate, panel, comments, influences, and the record of how it came about.
+
+Plain values, no I/O. `Answer.as_dict` is the contract of ``ethos answer --json`` (design.md section 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ethos.persona import Persona
+from ethos.scenario import Mode, Scenario
+
+
+class Source(StrEnum):
+    """Where a panel member came from."""
+
+    POOL = "pool"
+    FRESH = "fresh"
+
+
+class Decision(StrEnum):
+    """Whether the pool serves a scenario."""
+
+    HIT = "hit"
+    PARTIAL = "partial"
+    MISS = "miss"
+    FRESH = "fresh"
+
+
+class Sourcing(StrEnum):
+    """Where the caller allows personas to come from.
+
+    `AUTO` retrieves, and generates what is missing; `POOL` never generates; `FRESH` never retrieves (the paper).
+    """
+
+    AUTO = "auto"
+    POOL = "pool"
+    FRESH = "fresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The decision whether the pool serves this scenario.
+
+    Attributes:
+        decision: Hit, partial, miss; or fresh when the pool was not asked.
+        score: Relevance of the panel's k-th candidate to the scenario, cosine -1..1, higher is nearer.
+        threshold: The relevance from which a candidate is kept.
+    """
+
+    decision: Decision
+    score: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One persona of a panel.
+
+    Attributes:
+        persona: Who.
+        source: From the pool, or generated for this very scenario and request.
+        rank: 1..k in the order of choice.
+        relevance: Cosine between the scenario and the scenario the persona was made for, -1..1.
+        reason: Why it was chosen, in words a reader of the audit understands.
+    """
+
+    persona: Persona
+    source: Source
+    rank: int
+    relevance: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The k personas chosen for one scenario, in rank order, and the gate that let them through."""
+
+    members: tuple[Member, ...]
+    gate: Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What one persona says of the scenario (paper section 3.2).
+
+    Attributes:
+        persona_id: Whose comment.
+        text: The comment; may be cut, see `finish_reason`.
+        finish_reason: ``stop``, or ``length`` when the token limit cut it.
+        call_id: The recorded model call that wrote it.
+    """
+
+    persona_id: str
+    text: str
+    finish_reason: str
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a mode makes of the comments.
+
+    Attributes:
+        output: The answer's text.
+        choice: For a question, the letter of the chosen option; else None.
+        distribution: For a question, one probability an option, summing to 1; None where the procedure reads a
+            written letter instead.
+        influences: One number a panel member, by the cheap exact method of the mode; None where it is undefined.
+        influence_method: What those numbers mean.
+        distributions: For distributional mode, the distribution each comment gives, in panel order.
+        selection: For steerable mode, the probability of each comment to be selected, in panel order.
+        weights: The normalised priors over the panel.
+        label_mass: Smallest probability that the asked-for labels held among next tokens; low means the model
+            did not mean to answer with a label. None when nothing was read that way.
+        finish_reason: Of the written answer; ``stop`` when nothing was written.
+    """
+
+    output: str
+    influences: tuple[float | None, ...]
+    influence_method: str
+    weights: tuple[float, ...]
+    choice: str | None = None
+    distribution: tuple[float, ...] | None = None
+    distributions: tuple[tuple[float, ...], ...] = ()
+    selection: tuple[float, ...] = ()
+    label_mass: float | None = None
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of one request, with all that made it."""
+
+    answer_id: str
+    created_at: str
+    mode: Mode
+    scenario: Scenario
+    panel: Panel
+    comments: tuple[Comment, ...]
+    outcome: Outcome
+    calls: Mapping[str, int]
+    tokens: Mapping[str, int]
+    timings: Mapping[str, float]
+    models: Mapping[str, str]
+    seed: int
+    prompt_set: str
+    warnings: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as plain JSON values; key names are a contract."""
+        out = self.outcome
+        result: dict[str, Any] = {
+            "answer_id": self.answer_id,
+            "created_at": self.created_at,
+            "mode": str(self.mode),
+            "scenario": self.scenario.situation,
+            "options": list(self.scenario.options),
+            "attribute": str(self.scenario.attribute) if self.scenario.attribute else None,
+            "output": out.output,
+        }
+        if self.scenario.options:
+            result["choice"] = out.choice
+            result["distribution"] = None if out.distribution is None else list(out.distribution)
+        result |= {
+            "finish_reason": out.finish_reason,
+            "label_mass": out.label_mass,
+            "gate": {
+                "decision": str(self.panel.gate.decision),
+                "score": self.panel.gate.score,
+                "threshold": self.panel.gate.threshold,
+            },
+            "influence_method": out.influence_method,
+            "panel": [self._member(position) for position in range(len(self.panel.members))],
+            "calls": dict(self.calls),
+            "tokens": dict(self.tokens),
+            "timings": dict(self.timings),
+            "models": dict(self.models),
+            "seed": self.seed,
+            "prompts": self.prompt_set,
+            "warnings": list(self.warnings),
+        }
+        return result
+
+    def _member(self, position: int) -> dict[str, Any]:
+        member, comment, out = self.panel.members[position], self.comments[position], self.outcome
+        result: dict[str, Any] = {
+            "persona_id": member.persona.id,
+            **member.persona.as_dict(),
+            "source": str(member.source),
+            "rank": member.rank,
+            "relevance": member.relevance,
+            "reason": member.reason,
+            "comment": comment.text,
+            "comment_finish_reason": comment.finish_reason,
+            "weight": out.weights[position],
+            "influence": out.influences[position],
+        }
+        if out.distributions:
+            result["distribution"] = list(out.distributions[position])
+        if out.selection:
+            result["selection_probability"] = out.selection[position]
+        return result

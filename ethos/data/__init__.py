@@ -1,0 +1,1 @@
+"""Data that Ethos ships: scenarios for the demonstration."""

@@ -1,0 +1,151 @@
+"""Language models behind one small protocol: batches of requests in, completions out.
+
+Knows requests and completions; knows nothing of personas, scenarios or the database. Backends live beside this
+file: `local` (transformers), `endpoint` (any OpenAI-compatible server), `scripted` (for tests). `opening.open_model`
+chooses one by name. Nothing here imports a backend, so that importing this costs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from ethos.cleaning import digest
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights answered.
+
+    Attributes:
+        name: As the user named it: ``transformers:HuggingFaceTB/SmolLM2-135M-Instruct``, ``openai:gpt-4o``.
+        revision: Commit, weight hash or server-reported version; empty when the server does not tell.
+        precision: ``float32``, ``bfloat16``; empty when unknown.
+    """
+
+    name: str
+    revision: str = ""
+    precision: str = ""
+
+    @property
+    def id(self) -> str:
+        """Content address of the identity."""
+        return digest("model", self.name, self.revision, self.precision)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One completion to be written.
+
+    Attributes:
+        messages: The chat so far.
+        max_tokens: Most new tokens.
+        temperature: 0 is greedy.
+        seed: Sampling seed of this request alone; the same request gives the same text whatever shares its
+            batch (exactly so in float32).
+        schema: JSON schema as canonical text that the completion must satisfy; None for free text. A string
+            property may carry ``{"not": {"enum": […]}}``: values it must differ from, case ignored.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float
+    seed: int
+    schema: str | None = None
+
+    def key(self, identity: ModelIdentity) -> str:
+        """Content address of this request to that model: equal keys may share one completion."""
+        return digest(
+            identity.id,
+            [[m.role, m.content] for m in self.messages],
+            self.max_tokens,
+            self.temperature,
+            self.seed,
+            self.schema,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote.
+
+    Attributes:
+        text: The reply, without special tokens.
+        finish_reason: ``stop``, or ``length`` when `max_tokens` cut it.
+        prompt_tokens: Tokens read.
+        completion_tokens: Tokens written.
+        seconds: Wall time of the call; rows of one batch share it.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OptionReading:
+    """Next-token probabilities of labels after one prompt.
+
+    Attributes:
+        probabilities: One a label, in order, summing to 1; spellings of a label are added up.
+        mass: What the labels held together before they were normalised, 0..1.
+        prompt_tokens: Tokens read.
+        seconds: Wall time of the call; rows of one batch share it.
+    """
+
+    probabilities: tuple[float, ...]
+    mass: float
+    prompt_tokens: int
+    seconds: float
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A chat model, batch first."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which weights answer."""
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Write one completion a request, in order, as one batch.
+
+        Raises:
+            ModelError: The model cannot be reached, or a reply breaks the contract.
+        """
+
+    def option_probabilities(
+        self, prompts: Sequence[tuple[Message, ...]], labels: Sequence[str]
+    ) -> list[OptionReading]:
+        """Read the next-token probabilities of labels after each prompt; one batch, no sampling.
+
+        Raises:
+            UnreadableReply: After some prompt no label is among the tokens the model reports.
+            ModelError: The model cannot be reached, or does not report probabilities.
+        """
+
+
+def user(content: str, system: str = "") -> tuple[Message, ...]:
+    """A chat of one user turn, after a system message when there is one."""
+    head = (Message("system", system),) if system else ()
+    return (*head, Message("user", content))
+
+
+def schema_text(schema: Mapping[str, Any]) -> str:
+    """A JSON schema as canonical text; property order is kept, since decoding follows it."""
+    return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,57 @@
+"""Chooses a language model by name: ``transformers:NAME_OR_FOLDER`` or ``openai:NAME``.
+
+The one place that knows all backends. A backend's libraries are imported only when one of its models is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ethos.errors import ConfigurationError
+from ethos.llm import LanguageModel
+from ethos.llm.weights import SMOLLM2
+
+DEFAULT_MODEL = f"transformers:{SMOLLM2}"
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where ``openai:`` models are served. Nothing is sent anywhere unless `base_url` is given.
+
+    Attributes:
+        base_url: ``https://…/v1``, or http on this machine.
+        api_key: Sent to that origin only; never logged or stored.
+        in_flight: Most requests at once; None lets the backend choose.
+    """
+
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    in_flight: int | None = None
+
+
+def open_model(name: str, endpoint: Endpoint, precision: str = "auto") -> LanguageModel:
+    """Open the named model; its weights load, or its endpoint is called, at the first request.
+
+    Raises:
+        ConfigurationError: An unknown backend, no model name, a folder without a model, or an endpoint not given.
+    """
+    backend, colon, model = name.partition(":")
+    if not colon or not model:
+        raise ConfigurationError(
+            f"the model {name!r} does not say its backend",
+            "name it transformers:NAME_OR_FOLDER or openai:NAME",
+        )
+    if backend == "openai":
+        if not endpoint.base_url:
+            raise ConfigurationError(f"the model {name!r} needs an endpoint", "set ETHOS_BASE_URL, or give --base-url")
+        from ethos.llm.endpoint import EndpointModel
+
+        return EndpointModel(model, base_url=endpoint.base_url, api_key=endpoint.api_key, in_flight=endpoint.in_flight)
+    if backend == "transformers":
+        if precision not in PRECISIONS:
+            raise ConfigurationError(f"unknown precision {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
+        from ethos.llm.local import LocalModel
+
+        return LocalModel(model, precision)  # type: ignore[arg-type]  # checked above
+    raise ConfigurationError(f"unknown model backend {backend!r}", "name the model transformers:… or openai:…")

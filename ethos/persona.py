@@ -1,0 +1,108 @@
+"""A persona: six attributes, immutable, named by their content.
+
+Plain values, no I/O. The paper's line (Table 9) is the written form:
+``Name: Core Value, Ethical Framework, Right/Duty, Emotion, Stakeholder Role``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from ethos.cleaning import MAX_ATTRIBUTE_CHARACTERS, clean_line, digest, fold
+from ethos.errors import InputError
+
+
+class OriginKind(StrEnum):
+    """How a persona came to be."""
+
+    CURATED = "curated"
+    GENERATED = "generated"
+    IMPORTED = "imported"
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """One perspective (paper section 3.1, Table 1). The same six texts are the same persona.
+
+    Raises:
+        InputError: An attribute is empty or too long, or two attributes have the same text.
+    """
+
+    name: str
+    core_value: str
+    ethical_framework: str
+    right_duty: str
+    emotion: str
+    stakeholder_role: str
+
+    def __post_init__(self) -> None:
+        seen: dict[str, str] = {}
+        for attribute in ATTRIBUTES:
+            label = LABELS[attribute]
+            text = clean_line(getattr(self, attribute), f"persona's {label}", MAX_ATTRIBUTE_CHARACTERS)
+            object.__setattr__(self, attribute, text)
+            if attribute == "name" and ":" in text:
+                raise InputError(f"the persona's name {text!r} holds a colon, which ends a name in the paper's line")
+            if (other := seen.setdefault(fold(text), label)) != label:
+                raise InputError(f"the persona's {other} and {label} are both {text!r}")
+
+    @property
+    def id(self) -> str:
+        """Content address of the six texts: 32 hexadecimal digits."""
+        return digest("persona", *self.texts())
+
+    def texts(self) -> tuple[str, ...]:
+        """The six attribute texts in the paper's order."""
+        return tuple(getattr(self, attribute) for attribute in ATTRIBUTES)
+
+    def as_dict(self) -> dict[str, str]:
+        """The six attributes by name."""
+        return dict(zip(ATTRIBUTES, self.texts(), strict=True))
+
+    @property
+    def line(self) -> str:
+        """The paper's line; an attribute that holds a comma or a quote is quoted as in CSV."""
+        return f"{self.name}: {', '.join(map(_cell, self.texts()[1:]))}"
+
+    @classmethod
+    def parse(cls, line: str) -> Persona:
+        """Read the paper's line, with or without list marks, ``#`` and bold around it.
+
+        Raises:
+            InputError: No name before a colon, or not exactly five attributes after it: a comma inside an
+                attribute that is not quoted cannot be told from one between attributes.
+        """
+        name, colon, rest = _MARKS.sub("", line).replace("**", "").strip().partition(":")
+        if not colon or not name.strip():
+            raise InputError(f"no 'Name: …' in persona line {line.strip()[:80]!r}")
+        cells = next(csv.reader([rest.strip()], skipinitialspace=True), [])
+        if len(cells) != len(ATTRIBUTES) - 1:
+            raise InputError(f"{len(cells)} attributes instead of 5 in persona line {line.strip()[:80]!r}")
+        return cls(name.strip(), *(cell.strip() for cell in cells))
+
+
+ATTRIBUTES: tuple[str, ...] = tuple(field.name for field in fields(Persona))
+LABELS = dict(
+    zip(
+        ATTRIBUTES,
+        ("name", "core value", "ethical framework", "right/duty", "emotion", "stakeholder role"),
+        strict=True,
+    )
+)
+_MARKS = re.compile(r"^\s*(?:[#>*\-•]+\s*)*(?:\d+\s*[.):]\s*)?(?:[#*]+\s*)?")
+
+
+def _cell(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
+
+
+def clashes(persona: Persona, others: list[Persona]) -> list[str]:
+    """The attributes whose text some other persona already has; the paper asks that all differ (Table 9)."""
+    return [
+        attribute
+        for attribute in ATTRIBUTES
+        if any(fold(getattr(persona, attribute)) == fold(getattr(other, attribute)) for other in others)
+    ]

@@ -1,0 +1,62 @@
+"""Every setting of a run, read once and frozen.
+
+The command line fills it from options and ``ETHOS_…`` variables, a Python caller by keyword; nothing below reads the
+environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+from ethos.errors import ConfigurationError
+from ethos.llm.opening import DEFAULT_MODEL, Endpoint
+from ethos.llm.weights import MINILM
+from ethos.prompts import PromptSetName
+
+MAX_K = 32
+
+
+def default_pool() -> Path:
+    """The user's own pool folder."""
+    return user_data_path("ethos") / "pool"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one `Ethos` works with.
+
+    Attributes:
+        pool: The pool folder.
+        model: The main model, which turns comments into the answer.
+        comment_model: Writes comments; the main model when empty.
+        persona_model: Invents personas; the main model when empty.
+        embedder: Encodes scenarios and values.
+        prompts: The prompt set of stages 1 and 2.
+        k: Personas in a panel (paper: 6).
+        threshold: Relevance from which a pool persona is kept, cosine 0..1.
+        precision: Of local models: ``auto``, ``float32``, ``bfloat16``.
+        endpoint: Where ``openai:`` models are served.
+
+    Raises:
+        ConfigurationError: k or the threshold is out of range.
+    """
+
+    pool: Path = field(default_factory=default_pool)
+    model: str = DEFAULT_MODEL
+    comment_model: str = ""
+    persona_model: str = ""
+    embedder: str = MINILM
+    prompts: PromptSetName = PromptSetName.STRUCTURED
+    k: int = 6
+    threshold: float = 0.5
+    precision: str = "auto"
+    endpoint: Endpoint = field(default_factory=Endpoint)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MAX_K:
+            raise ConfigurationError(f"a panel of {self.k} personas was asked for", f"choose k from 1 to {MAX_K}")
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ConfigurationError(f"the threshold {self.threshold} is no cosine from 0 to 1")

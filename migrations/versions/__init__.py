@@ -1,0 +1,1 @@
+"""One file a schema change, named by number and by what changed."""

@@ -1,0 +1,98 @@
+"""Precomputes a pool: personas for many scenarios, packed into full batches, resumable.
+
+Knows generation and the store; shows nothing. A scenario is done when its panel is stored, which happens in the same
+transaction as its personas: a build that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ethos.pool.record import Record
+from ethos.pool.retrieval import Pool
+from ethos.pool.store import Origin, Placed
+
+from ethos.generation import Brief, Draft, generate_personas
+from ethos.llm import LanguageModel
+from ethos.persona import OriginKind
+from ethos.prompts import PromptSet
+from ethos.scenario import Scenario
+
+SEQUENCES = 24  # rows of one batch: four panels of six
+
+
+@dataclass
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        done: Scenarios that got their personas now.
+        skipped: Scenarios that had them already.
+        personas: Personas that are new to the pool.
+        failed: Scenarios left without a full panel, with the reason.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    personas: int = 0
+    failed: list[tuple[Scenario, str]] = field(default_factory=list)
+
+
+def build(
+    pool: Pool,
+    record: Record,
+    scenarios: Sequence[Scenario],
+    model: Callable[[], LanguageModel],
+    prompts: PromptSet,
+    k: int,
+    seed: int,
+    progress: Callable[[BuildReport], None],
+) -> BuildReport:
+    """Generate and store a panel of k personas for every scenario that has none.
+
+    Args:
+        pool: Where to.
+        record: Where calls and failed attempts are kept.
+        scenarios: Distinct scenarios.
+        model: Gives the persona model; called only if something is left to do.
+        prompts: The prompt set.
+        k: Personas a scenario.
+        seed: The build's seed; a scenario's own seeds depend on it and on the scenario alone.
+        progress: Told after each batch.
+
+    Raises:
+        ModelError: The model cannot be reached; what is done is stored.
+    """
+    report = BuildReport()
+    width = max(1, SEQUENCES // k)
+    # Batches are cut from the whole list, not from what is left, so that a resumed build packs the same rows.
+    for start in range(0, len(scenarios), width):
+        batch = scenarios[start : start + width]
+        waiting = [scenario for scenario in batch if not pool.store.panel(scenario.key, k)]
+        report.skipped += len(batch) - len(waiting)
+        if waiting:
+            writer = model()
+            for draft in generate_personas(writer, [Brief(s, k) for s in waiting], prompts, seed):
+                _store(
+                    pool,
+                    record,
+                    draft,
+                    Origin(OriginKind.GENERATED, writer.identity, prompts.label, seed),
+                    report,
+                )
+        progress(report)
+    pool.refresh()
+    return report
+
+
+def _store(pool: Pool, record: Record, draft: Draft, origin: Origin, report: BuildReport) -> None:
+    scenario = draft.brief.scenario
+    record.keep_calls(draft.calls)
+    record.keep_failures(scenario, draft.failures)
+    if draft.missing:
+        report.failed.append((scenario, draft.failures[-1].reason))
+        return
+    placed = [Placed(persona, 1.0) for persona in draft.personas]
+    report.personas += pool.add(scenario, draft.personas, origin, placed)
+    report.done += 1

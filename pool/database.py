@@ -1,0 +1,158 @@
+"""Opens a pool's SQLite database: settings, transactions, schema upgrade, and clear refusals.
+
+Knows the file and its schema version; knows no table's meaning. Follows notes/platform.md 1.3: WAL, full
+synchronisation, one short immediate transaction a write, no model call inside any.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from ethos.errors import PoolDamaged, PoolError, PoolTooNew
+
+FILE = "pool.db"
+BUSY_MILLISECONDS = 30_000
+
+
+class Database:
+    """One pool folder's database, upgraded to this version's schema when it is opened.
+
+    Args:
+        folder: The pool folder; made, for its owner only, if it does not exist.
+
+    Raises:
+        PoolError: The folder cannot be made or written.
+        PoolDamaged: The file is not a sound SQLite database.
+        PoolTooNew: A newer Ethos made it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / FILE
+        with self._explained():
+            _make_private(folder, self.path)
+            self.engine = _engine(self.path)
+            self._upgrade()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read transaction: one consistent view."""
+        with self._explained(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A write transaction, exclusive from its first statement; committed on exit, rolled back on error."""
+        with (
+            self._explained(),
+            self.engine.connect().execution_options(ethos_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    def close(self) -> None:
+        """Release the file."""
+        self.engine.dispose()
+
+    def _upgrade(self) -> None:
+        known = _revisions()
+        with self.read() as connection:
+            current = _revision_of(connection)
+        if current == known[-1]:
+            return
+        if current is not None and current not in known:
+            raise PoolTooNew(
+                f"the pool {self.path} has schema {current}, which this version does not know",
+                "upgrade ethos-pool",
+            )
+        from alembic import command
+        from alembic.config import Config  # late: 0.2 s that a pool which is up to date does not need
+
+        config = Config()
+        config.set_main_option("script_location", str(files("ethos.migrations")))
+        # All migrations run in this one immediate transaction; a second process waits, then finds them done.
+        with self.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Map SQLite's errors to ours, once."""
+        try:
+            yield
+        except (DatabaseError, sqlite3.DatabaseError) as error:
+            raise _explanation(error, self.path) from error
+        except OSError as error:
+            raise PoolError(
+                f"the pool folder {self.folder} cannot be used: {error.strerror}", "choose another --pool"
+            ) from error
+
+
+def _revisions() -> list[str]:
+    """The schema revisions this version knows, oldest first, by the names of their files."""
+    names = (entry.name for entry in files("ethos.migrations.versions").iterdir())
+    return sorted(name.partition("_")[0] for name in names if name[:4].isdigit())
+
+
+def _revision_of(connection: Connection) -> str | None:
+    tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").all()
+    if not tables:
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+
+
+def _explanation(error: Exception, path: Path) -> PoolError:
+    cause = str(error.orig if isinstance(error, DatabaseError) else error)
+    if any(sign in cause for sign in ("not a database", "malformed", "disk image")):
+        return PoolDamaged(
+            f"the pool database {path} is damaged: {cause}",
+            "restore a backup, or move the file away to start anew",
+        )
+    if "locked" in cause or "busy" in cause:
+        return PoolError(f"the pool database {path} stayed locked for {BUSY_MILLISECONDS // 1000} s", "try again")
+    hint = "free some disk space" if "full" in cause else "check the folder's permissions"
+    kind = "cannot be used" if isinstance(error, OperationalError | sqlite3.OperationalError) else "refused a statement"
+    return PoolError(f"the pool database {path} {kind}: {cause}", hint)
+
+
+def _make_private(folder: Path, path: Path) -> None:
+    """Health questions are personal: the folder and the database are for their owner only."""
+    if folder.exists() and not folder.is_dir():
+        raise PoolError(f"{folder} is a file, not a pool folder", "name a folder with --pool")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}")
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        # The driver must not open transactions by itself: its late BEGIN loses updates (notes/platform.md 1.2).
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout={BUSY_MILLISECONDS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+            "secure_delete=ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("ethos_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

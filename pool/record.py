@@ -1,0 +1,314 @@
+"""Writes and reads the record of answers: calls, comments, failures, panels, influences.
+
+Knows the tables; decides nothing. Calls are kept as soon as a stage is done, so that a request that fails later
+loses nothing that was paid for; the answer row comes last.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ethos.pool import schema
+from ethos.pool.database import Database
+from ethos.pool.store import now, put_model, put_scenario, resolve, text_id
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from ethos.answer import Answer, Comment, Decision, Gate, Member, Outcome, Panel, Source
+from ethos.calls import AnyCall, Call, Failure
+from ethos.llm import Completion
+from ethos.persona import ATTRIBUTES, Persona
+from ethos.scenario import Attribute, AttributeKind, Mode, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCall:
+    """A call in the record, and whether this answer made it or found it there."""
+
+    id: str
+    reused: bool
+
+
+class Record:
+    """The pool's record of answers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def keep_calls(self, calls: Sequence[AnyCall]) -> list[KeptCall]:
+        """Store calls, in order; texts and models are stored once."""
+        with self._database.write() as connection:
+            return [KeptCall(_put_call(connection, call), reused=False) for call in calls]
+
+    def completions(self, keys: Iterable[str]) -> dict[str, tuple[KeptCall, Completion]]:
+        """Completions already written for requests with these keys, by key (design.md section 2, comments)."""
+        query = (
+            select(schema.CallRow, schema.TextRow.content)
+            .join(schema.TextRow, schema.TextRow.id == schema.CallRow.completion_id)
+            .where(schema.CallRow.key.in_(list(keys)))
+            .order_by(schema.CallRow.created_at.desc())
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return {
+            row["key"]: (
+                KeptCall(row["id"], reused=True),
+                Completion(
+                    row["content"],
+                    row["finish_reason"],
+                    row["prompt_tokens"],
+                    row["completion_tokens"],
+                    row["seconds"],
+                ),
+            )
+            for row in rows
+        }
+
+    def keep_failures(self, scenario: Scenario, failures: Sequence[Failure]) -> None:
+        """Store attempts that could not be used, with their reasons."""
+        if not failures:
+            return
+        with self._database.write() as connection:
+            put_scenario(connection, scenario)
+            rows = [{**asdict(failure), "scenario_id": scenario.key, "created_at": now()} for failure in failures]
+            connection.execute(insert(schema.FailureRow), rows)
+
+    def keep_answer(self, answer: Answer, calls: Sequence[KeptCall], version: str) -> None:
+        """Store one answer with its panel and the calls it rests on, in one transaction."""
+        with self._database.write() as connection:
+            put_scenario(connection, answer.scenario)
+            connection.execute(insert(schema.AnswerRow).values(_answer_row(answer, version)))
+            connection.execute(insert(schema.MemberRow), _member_rows(answer))
+            rows = [
+                {
+                    "answer_id": answer.answer_id,
+                    "position": position,
+                    "call_id": call.id,
+                    "reused": call.reused,
+                }
+                for position, call in enumerate(calls)
+            ]
+            connection.execute(insert(schema.AnswerCallRow), rows)
+
+    def answer(self, identifier: str) -> Answer:
+        """One answer as it was given.
+
+        Raises:
+            InputError: No answer's id starts with this, or several do.
+        """
+        with self._database.read() as connection:
+            full = resolve(connection, schema.AnswerRow, identifier, "answer", "ethos audit list")
+            query = select(schema.AnswerRow, schema.ScenarioRow.situation, schema.ScenarioRow.options).join(
+                schema.ScenarioRow, schema.ScenarioRow.id == schema.AnswerRow.scenario_id
+            )
+            row = connection.execute(query.where(schema.AnswerRow.id == full)).mappings().one()
+            members = connection.execute(_members_query(full)).mappings().all()
+        return _answer(dict(row), [dict(member) for member in members])
+
+    def calls(self, answer_id: str) -> list[dict[str, Any]]:
+        """The calls an answer rests on, in order, with prompts and completions as sent and received."""
+        completion = select(schema.TextRow.id, schema.TextRow.content).subquery()
+        query = (
+            select(
+                schema.CallRow,
+                schema.AnswerCallRow.reused,
+                schema.ModelRow.name.label("model"),
+                schema.ModelRow.revision.label("model_revision"),
+                schema.TextRow.content.label("prompt"),
+                completion.c.content.label("completion"),
+            )
+            .join(schema.AnswerCallRow, schema.AnswerCallRow.call_id == schema.CallRow.id)
+            .join(schema.ModelRow, schema.ModelRow.id == schema.CallRow.model_id)
+            .join(schema.TextRow, schema.TextRow.id == schema.CallRow.prompt_id)
+            .outerjoin(completion, completion.c.id == schema.CallRow.completion_id)
+            .where(schema.AnswerCallRow.answer_id == answer_id)
+            .order_by(schema.AnswerCallRow.position)
+        )
+        hidden = {"model_id", "completion_id"}
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [{name: value for name, value in row.items() if name not in hidden} for row in rows]
+
+    def answers(self, limit: int, persona_id: str | None = None) -> list[dict[str, Any]]:
+        """The newest answers, or those one persona took part in, with its influence."""
+        columns = [
+            schema.AnswerRow.id.label("answer_id"),
+            schema.AnswerRow.created_at,
+            schema.AnswerRow.mode,
+            schema.ScenarioRow.situation.label("scenario"),
+            schema.AnswerRow.output,
+        ]
+        query: Any = select(*columns).join(
+            schema.ScenarioRow, schema.ScenarioRow.id == schema.AnswerRow.scenario_id
+        )
+        if persona_id is not None:
+            query = query.join(schema.MemberRow, schema.MemberRow.answer_id == schema.AnswerRow.id)
+            query = query.add_columns(schema.MemberRow.rank, schema.MemberRow.source, schema.MemberRow.influence)
+            query = query.where(schema.MemberRow.persona_id == persona_id)
+        query = query.order_by(schema.AnswerRow.created_at.desc(), schema.AnswerRow.id).limit(limit)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _put_text(connection: Connection, text: str) -> str:
+    identifier = text_id(text)
+    connection.execute(insert(schema.TextRow).values(id=identifier, content=text).on_conflict_do_nothing())
+    return identifier
+
+
+def _put_call(connection: Connection, call: AnyCall) -> str:
+    put_model(connection, call.identity)
+    row: dict[str, Any] = {
+        "id": uuid.uuid4().hex,
+        "key": call.key,
+        "stage": call.stage,
+        "model_id": call.identity.id,
+        "prompt_id": _put_text(connection, call.prompt_text),
+        "parameters": call.parameters,
+        "created_at": now(),
+    }
+    if isinstance(call, Call):
+        done = call.completion
+        row |= {
+            "completion_id": _put_text(connection, done.text),
+            "finish_reason": done.finish_reason,
+            "prompt_tokens": done.prompt_tokens,
+            "completion_tokens": done.completion_tokens,
+            "seconds": done.seconds,
+        }
+    else:
+        reading = call.reading
+        row |= {
+            "reading": {"labels": call.labels, "probabilities": reading.probabilities, "mass": reading.mass},
+            "prompt_tokens": reading.prompt_tokens,
+            "completion_tokens": 0,
+            "seconds": reading.seconds,
+        }
+    connection.execute(insert(schema.CallRow).values(row))
+    return str(row["id"])
+
+
+def _answer_row(answer: Answer, version: str) -> dict[str, Any]:
+    out, attribute = answer.outcome, answer.scenario.attribute
+    return {
+        "id": answer.answer_id,
+        "created_at": answer.created_at,
+        "mode": str(answer.mode),
+        "scenario_id": answer.scenario.key,
+        "attribute": asdict(attribute) if attribute else None,
+        "wording": answer.scenario.wording,
+        "output": out.output,
+        "seed": answer.seed,
+        "prompt_set": answer.prompt_set,
+        "version": version,
+        "record": {
+            "choice": out.choice,
+            "distribution": out.distribution,
+            "influence_method": out.influence_method,
+            "label_mass": out.label_mass,
+            "finish_reason": out.finish_reason,
+            "gate": asdict(answer.panel.gate),
+            "calls": dict(answer.calls),
+            "tokens": dict(answer.tokens),
+            "timings": dict(answer.timings),
+            "models": dict(answer.models),
+            "warnings": list(answer.warnings),
+        },
+    }
+
+
+def _member_rows(answer: Answer) -> list[dict[str, Any]]:
+    out = answer.outcome
+    return [
+        {
+            "answer_id": answer.answer_id,
+            "rank": member.rank,
+            "persona_id": member.persona.id,
+            "source": str(member.source),
+            "relevance": member.relevance,
+            "reason": member.reason,
+            "comment_call_id": answer.comments[i].call_id,
+            "weight": out.weights[i],
+            "influence": out.influences[i],
+            "record": {
+                "distribution": out.distributions[i] if out.distributions else None,
+                "selection": out.selection[i] if out.selection else None,
+            },
+        }
+        for i, member in enumerate(answer.panel.members)
+    ]
+
+
+def _members_query(answer_id: str) -> Any:
+    return (
+        select(schema.MemberRow, schema.PersonaRow, schema.CallRow.finish_reason, schema.TextRow.content)
+        .with_only_columns(
+            schema.MemberRow.__table__,
+            *(getattr(schema.PersonaRow, attribute) for attribute in ATTRIBUTES),
+            schema.CallRow.finish_reason,
+            schema.TextRow.content,
+        )
+        .join(schema.PersonaRow, schema.PersonaRow.id == schema.MemberRow.persona_id)
+        .join(schema.CallRow, schema.CallRow.id == schema.MemberRow.comment_call_id)
+        .join(schema.TextRow, schema.TextRow.id == schema.CallRow.completion_id)
+        .where(schema.MemberRow.answer_id == answer_id)
+        .order_by(schema.MemberRow.rank)
+    )
+
+
+def _answer(row: dict[str, Any], members: list[dict[str, Any]]) -> Answer:
+    record, attribute = row["record"], row["attribute"]
+    gate = record["gate"]
+    scenario = Scenario(
+        row["situation"],
+        tuple(row["options"]),
+        Attribute(AttributeKind(attribute["kind"]), attribute["name"], attribute["category"]) if attribute else None,
+        row["wording"],
+    )
+    panel = Panel(
+        tuple(
+            Member(
+                Persona(*(m[a] for a in ATTRIBUTES)),
+                Source(m["source"]),
+                m["rank"],
+                m["relevance"],
+                m["reason"],
+            )
+            for m in members
+        ),
+        Gate(Decision(gate["decision"]), gate["score"], gate["threshold"]),
+    )
+    distributions = tuple(tuple(m["record"]["distribution"]) for m in members if m["record"]["distribution"])
+    outcome = Outcome(
+        output=row["output"],
+        influences=tuple(m["influence"] for m in members),
+        influence_method=record["influence_method"],
+        weights=tuple(m["weight"] for m in members),
+        choice=record["choice"],
+        distribution=tuple(record["distribution"]) if record["distribution"] else None,
+        distributions=distributions,
+        selection=tuple(m["record"]["selection"] for m in members if m["record"]["selection"] is not None),
+        label_mass=record["label_mass"],
+        finish_reason=record["finish_reason"],
+    )
+    return Answer(
+        answer_id=row["id"],
+        created_at=row["created_at"],
+        mode=Mode(row["mode"]),
+        scenario=scenario,
+        panel=panel,
+        comments=tuple(
+            Comment(m["persona_id"], m["content"], m["finish_reason"], m["comment_call_id"]) for m in members
+        ),
+        outcome=outcome,
+        calls=record["calls"],
+        tokens=record["tokens"],
+        timings=record["timings"],
+        models=record["models"],
+        seed=row["seed"],
+        prompt_set=row["prompt_set"],
+        warnings=tuple(record["warnings"]),
+    )

