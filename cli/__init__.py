@@ -9,10 +9,10 @@ from importlib.metadata import version
 from typing import Any
 
 import click
+
 from ethos.cli.answer import answer
 from ethos.cli.audit import audit
 from ethos.cli.pool import pool
-
 from ethos.errors import EthosError
 
 EXIT_ERROR = 1

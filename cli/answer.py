@@ -6,9 +6,9 @@ import sys
 from typing import Any
 
 import click
-from ethos.cli.options import as_json, model_options, settings
 
 from ethos.answer import Sourcing
+from ethos.cli.options import as_json, model_options, settings
 from ethos.errors import InputError
 from ethos.scenario import Mode
 
@@ -65,7 +65,6 @@ def answer(
       ethos answer "Is air pollution a problem?" --mode distributional --attribute Kenya --option Yes --option No
     """
     from ethos.cli.render import print_json, show_answer, stages
-
     from ethos.pipeline import Ethos
 
     weights = dict(_prior(prior) for prior in priors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+
 from ethos.cli.options import as_json, pool_options, settings
 
 
@@ -19,9 +20,8 @@ def audit() -> None:
 @as_json
 def list_(limit: int, as_json: bool, **given: Any) -> None:
     """List answers, newest first."""
-    from ethos.cli.render import print_json, table
-
     from ethos.audit import list_answers
+    from ethos.cli.render import print_json, table
     from ethos.pipeline import Ethos
 
     with Ethos(settings=settings(given)) as ethos:
@@ -41,9 +41,8 @@ def list_(limit: int, as_json: bool, **given: Any) -> None:
 @as_json
 def show(identifier: str, as_json: bool, **given: Any) -> None:
     """Show one answer with its panel, comments, influences and every model call behind it."""
-    from ethos.cli.render import print_json, show_answer, table
-
     from ethos.audit import show_answer as lineage
+    from ethos.cli.render import print_json, show_answer, table
     from ethos.pipeline import Ethos
 
     with Ethos(settings=settings(given)) as ethos:
@@ -79,9 +78,8 @@ def show(identifier: str, as_json: bool, **given: Any) -> None:
 @as_json
 def persona(identifier: str, limit: int, as_json: bool, **given: Any) -> None:
     """Show the answers a persona took part in, with its influence on each."""
-    from ethos.cli.render import print_json, table
-
     from ethos.audit import show_persona
+    from ethos.cli.render import print_json, table
     from ethos.pipeline import Ethos
 
     with Ethos(settings=settings(given)) as ethos:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from ethos.cli.render import print_json
-from ethos.pool.build import BuildReport, build
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ethos.cli.render import print_json
 from ethos.pipeline import Ethos
+from ethos.pool.build import BuildReport, build
 from ethos.scenario_files import distinct_scenarios, read_items
 from ethos.settings import Settings
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from ethos.cli.options import as_json, model_options, pool_options, settings
 
+from ethos.cli.options import as_json, model_options, pool_options, settings
 from ethos.persona import LABELS
 
 EXIT_PARTLY = 3
@@ -48,7 +48,6 @@ def build(files: tuple[Path, ...], limit: int | None, as_json: bool, **given: An
 def stats(as_json: bool, **given: Any) -> None:
     """Count what the pool holds."""
     from ethos.cli.render import print_json, table
-
     from ethos.pipeline import Ethos
 
     with Ethos(settings=settings(given)) as ethos:
@@ -76,7 +75,6 @@ def stats(as_json: bool, **given: Any) -> None:
 def list_(limit: int, offset: int, as_json: bool, **given: Any) -> None:
     """List personas, oldest first."""
     from ethos.cli.render import print_json, table
-
     from ethos.pipeline import Ethos
 
     with Ethos(settings=settings(given)) as ethos:
@@ -94,7 +92,6 @@ def list_(limit: int, offset: int, as_json: bool, **given: Any) -> None:
 def show(identifier: str, as_json: bool, **given: Any) -> None:
     """Show one persona and its origins; ID may be the start of an id."""
     from ethos.cli.render import print_json, table
-
     from ethos.pipeline import Ethos
 
     with Ethos(settings=settings(given)) as ethos:
@@ -139,9 +136,8 @@ def show(identifier: str, as_json: bool, **given: Any) -> None:
 @as_json
 def search(text: str, count: int, as_json: bool, **given: Any) -> None:
     """Find the personas made for the scenarios nearest to TEXT."""
-    from ethos.cli.render import print_json, table
-
     from ethos.cleaning import MAX_SCENARIO_CHARACTERS, clean
+    from ethos.cli.render import print_json, table
     from ethos.pipeline import Ethos
 
     with Ethos(settings=settings(given)) as ethos:

@@ -16,6 +16,7 @@ MAX_SCENARIO_CHARACTERS = 20_000
 MAX_ATTRIBUTE_CHARACTERS = 200
 MAX_OPTION_CHARACTERS = 1_000
 
+_LINE_ENDS = re.compile("\r\n|[\r\f\v\x85\u2028\u2029]")
 _BLANKS = re.compile(r"[^\S\n]+")
 _BLANK_LINES = re.compile(r"\s*\n\s*\n\s*")
 
@@ -38,8 +39,10 @@ def clean(text: str, what: str, limit: int) -> str:
         raise InputError(f"the {what} has {len(text):,} characters", f"shorten it to at most {limit:,}")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"the {what} holds bytes that are not valid UTF-8", "save the text as UTF-8")
-    text = unicodedata.normalize("NFKC", text)
+    text = _LINE_ENDS.sub("\n", unicodedata.normalize("NFKC", text))
     text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf"))
+    # Again, since what stood between two characters may have kept them from being composed.
+    text = unicodedata.normalize("NFKC", text)
     text = _BLANK_LINES.sub("\n\n", _BLANKS.sub(" ", text)).strip()
     if not text:
         raise InputError(f"the {what} is empty", f"give a {what} with some text")

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from ethos.calls import Call, Failure, derived_seed, run
 from ethos.cleaning import fold
 from ethos.errors import InputError
-from ethos.llm import LanguageModel, Message, Request, schema_text, user
-from ethos.options import LETTERS
+from ethos.llm import DISTINCT, LanguageModel, Message, Request, schema_text, user
 from ethos.persona import ATTRIBUTES, LABELS, Persona, clashes
 from ethos.prompts import PromptSet, fill
-from ethos.scenario import AttributeKind, Scenario
+from ethos.scenario import Scenario
 
 MAX_ATTEMPTS = 6
 STAGE = "persona"
@@ -70,17 +69,6 @@ class Draft:
         self.personas.append(persona)
 
 
-def subject(scenario: Scenario) -> str:
-    """The text that personas and comments are asked about: the situation, with its options if it has some.
-
-    A question whether a value supports a situation is about the situation alone.
-    """
-    if not scenario.options or (scenario.attribute and scenario.attribute.kind is AttributeKind.VALUE):
-        return scenario.situation
-    options = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, scenario.options, strict=False))
-    return f"{scenario.situation}\n{options}"
-
-
 def generate_personas(model: LanguageModel, briefs: Sequence[Brief], prompts: PromptSet, seed: int) -> list[Draft]:
     """Generate the personas of all briefs, batched over briefs, in at most `MAX_ATTEMPTS` rounds.
 
@@ -108,7 +96,7 @@ def _ask_lines(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> lis
     if not draft.missing:
         return []
     table, scenario = prompts.personas, draft.brief.scenario
-    text = fill(table["user"], k=draft.brief.count, subject=subject(scenario))
+    text = fill(table["user"], k=draft.brief.count, subject=scenario.subject)
     if draft.brief.kept:
         text += table["taken"].format(lines="\n".join(persona.line for persona in draft.brief.kept))
     limit = table.get("max_tokens_options", table["max_tokens"]) if scenario.options else table["max_tokens"]
@@ -150,7 +138,9 @@ def _ask_schema(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> li
         chat = _schema_chat(prompts, brief, others, frameworks[row])
         schema = _schema(frameworks[row], emotions[row::count], others, table["examples"])
         row_seed = derived_seed(seed, STAGE, brief.scenario.key, attempt, row)
-        requests.append(Request(chat, table["max_tokens"], table["temperature"], row_seed, schema))
+        # A small model that is asked again writes the same again, unless it is warmed up.
+        temperature = table["temperature"] + 0.1 * (attempt - 1)
+        requests.append(Request(chat, table["max_tokens"], temperature, row_seed, schema))
     return requests
 
 
@@ -193,7 +183,13 @@ def _schema(
             taken = {getattr(persona, attribute) for persona in others} | {example[attribute] for example in examples}
             properties[attribute] = {**_FREE_TEXT, "not": {"enum": sorted(taken)}}
     return schema_text(
-        {"type": "object", "properties": properties, "required": list(_ORDER), "additionalProperties": False}
+        {
+            "type": "object",
+            "properties": properties,
+            "required": list(_ORDER),
+            "additionalProperties": False,
+            DISTINCT: True,
+        }
     )
 
 
@@ -205,7 +201,7 @@ def _schema_chat(prompts: PromptSet, brief: Brief, others: Sequence[Persona], fr
         shown = {attribute: example[attribute] for attribute in _ORDER}
         turns += [Message("user", asked), Message("assistant", json.dumps(shown, ensure_ascii=False))]
     taken = table["taken"].format(lines="\n".join(persona.line for persona in others)) if others else ""
-    asked = fill(table["user"], subject=subject(brief.scenario), taken=taken, framework=framework)
+    asked = fill(table["user"], subject=brief.scenario.subject, taken=taken, framework=framework)
     return (Message("system", table["system"]), *turns, Message("user", asked))
 
 

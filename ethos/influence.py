@@ -6,14 +6,18 @@ probability of being selected. Overton: which comment each sentence of the answe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from scipy.spatial.distance import jensenshannon
 from syntok import segmenter
+from syntok.tokenizer import Tokenizer
 
 from ethos.embedding import Embedder
+
+_PARAGRAPHS = re.compile(r"\n\s*\n")
 
 LEAVE_ONE_OUT = "JS distance (natural log) between the answer's distribution and the one without this persona"
 SELECTION = "probability that the main model selects this persona's comment"
@@ -39,15 +43,18 @@ def leave_one_out(distributions: Sequence[Sequence[float]], weights: Sequence[fl
             influences.append(None)
             continue
         rest = weighted_mean([d for i, d in enumerate(distributions) if i != position], others)
-        # SciPy's square root of a rounding error below zero is nan where the two are equal.
-        influences.append(0.0 if rest == whole else float(np.nan_to_num(jensenshannon(whole, rest))))
+        # Where the two are equal, SciPy may take the root of a rounding error below zero.
+        with np.errstate(invalid="ignore"):
+            influences.append(float(np.nan_to_num(jensenshannon(whole, rest))))
     return tuple(influences)
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, split by syntok."""
-    split = (s for paragraph in segmenter.process(text) for s in paragraph)
-    return ["".join(token.spacing + token.value for token in sentence).strip() for sentence in split]
+    """The sentences of a text as they are written, split by syntok."""
+    # By its parts, since syntok's own `process` would rewrite "can't" and join words across lines.
+    tokenizer = Tokenizer(replace_not_contraction=False)
+    found = (s for paragraph in _PARAGRAPHS.split(text) for s in segmenter.segment(tokenizer.tokenize(paragraph)))
+    return ["".join(token.spacing + token.value for token in sentence).strip() for sentence in found]
 
 
 def sentence_shares(embedder: Embedder, output: str, comments: Sequence[str]) -> tuple[float, ...]:

@@ -16,7 +16,6 @@ from ethos.answer import Comment, Outcome
 from ethos.calls import AnyCall, Call, derived_seed, read, run
 from ethos.embedding import Embedder
 from ethos.errors import InputError, ModelError
-from ethos.generation import subject
 from ethos.influence import LEAVE_ONE_OUT, SELECTION, SENTENCES, leave_one_out, sentence_shares, weighted_mean
 from ethos.llm import LanguageModel, Message, Request, user
 from ethos.options import letters, read_label
@@ -52,7 +51,7 @@ class Task:
         """
         request = Request(user(prompt), max_tokens, temperature, derived_seed(self.seed, STAGE, self.scenario.key))
         [call] = run(model, STAGE, [request])
-        if not call.completion.text.strip():
+        if not any(character.isalnum() for character in call.completion.text):
             raise ModelError(f"{model.identity.name} wrote an empty answer", "try another --seed or a larger --model")
         return call
 
@@ -86,7 +85,7 @@ def overton(task: Task, model: LanguageModel, embedder: Embedder) -> Result:
     table = aggregation_prompts().overton
     texts = [comment.text for comment in task.comments]
     passages = numbered("Passage", texts)
-    prompt = fill(table["summary"], subject=subject(task.scenario), passages=passages)
+    prompt = fill(table["summary"], subject=task.scenario.subject, passages=passages)
     call = task.written(model, prompt, table["max_tokens"], table["temperature"])
     calls: list[AnyCall] = [call]
     distribution, mass = None, None

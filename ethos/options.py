@@ -14,12 +14,18 @@ from ethos.errors import UnreadableReply
 LETTERS = string.ascii_uppercase
 MAX_OPTIONS = len(LETTERS)
 
-_EMBEDDED = re.compile(
-    r"^(?P<stem>.*?)\s*(?:\n\s*Options:)?\s*\n?\s*(?P<options>(?:^|(?<=\s))A[.)]\s.*?)\s*(?:\n\s*Answer:)?\s*$",
-    re.DOTALL,
-)
-_MARKED = re.compile(
-    r"^\W*(?:(?:the|my)\s+)?(?:answer|option|choice)?\W*(?:is\W+)?\(?(?P<label>[A-Z]|\d+)\b", re.IGNORECASE
+# Options stand at the start of a line, "Options:" before them or not: "Mr A. told Ms B." holds none.
+_EMBEDDED = re.compile(r"(?:(?:^|\n)[ \t]*|\bOptions:\s*)(?P<options>A[.)]\s.*)", re.DOTALL)
+_PROMPT = re.compile(r"\s*\n?\s*Answer:\s*$")
+
+# A label alone; with a mark after it; or announced. "A patient", "C-section", "A or B", "1.5" choose nothing.
+_CHOICE = re.compile(
+    r"""(?i:^[\W_]*
+    (?P<announced>(?:(?:the|my)\s+)?(?:best\s+|correct\s+)?(?:answer|option|choice|comment)\W+(?:number\s+)?(?:is\W+)?)?)
+    [(\[*]*(?P<label>[A-Z]|\d+)[*]*
+    (?P<rest>$|[.:)\]](?=[\s*]|$)(?!\s*(?:or|and)\b)|\s*\n|,?\s+(?:because|since)\b)
+    """,
+    re.VERBOSE,
 )
 
 
@@ -42,10 +48,10 @@ def split_options(text: str) -> tuple[str, tuple[str, ...]]:
         The question without its options, and the options in order; no options when fewer than two are found
         in the order A, B, C….
     """
-    match = _EMBEDDED.match(text)
+    match = _EMBEDDED.search(text)
     if not match:
         return text, ()
-    rest = match["options"]
+    rest = _PROMPT.sub("", match["options"])
     found: list[str] = []
     for position, letter in enumerate(LETTERS):
         start = re.search(rf"(?:^|\s){letter}[.)]\s+", rest)
@@ -55,9 +61,10 @@ def split_options(text: str) -> tuple[str, tuple[str, ...]]:
             found[-1] = rest[: start.start()].strip()
         rest = rest[start.end() :]
         found.append(rest.strip())
-    if len(found) < 2 or not all(found):
+    stem = text[: match.start()].strip().removesuffix("Options:").strip()
+    if not stem or len(found) < 2 or not all(found):
         return text, ()
-    return match["stem"].strip(), tuple(found)
+    return stem, tuple(found)
 
 
 def label_of(token: str, labels: Sequence[str]) -> str | None:
@@ -103,10 +110,9 @@ def read_label(reply: str, labels: Sequence[str]) -> str:
     Raises:
         UnreadableReply: The reply does not begin with one of the labels.
     """
-    match = _MARKED.match(reply.strip())
-    label = match["label"].upper() if match else ""
-    if match and label in labels and not (len(label) == 1 and match["label"].islower()):
-        return label
+    match = _CHOICE.match(reply.strip())
+    if match and match["label"] in labels:
+        return match["label"]
     raise UnreadableReply(
         f"the reply {reply.strip()[:80]!r} does not begin with one of {', '.join(labels)}",
         "name a larger model, or use --prompts structured",

@@ -78,7 +78,10 @@ class Persona:
         name, colon, rest = _MARKS.sub("", line).replace("**", "").strip().partition(":")
         if not colon or not name.strip():
             raise InputError(f"no 'Name: …' in persona line {line.strip()[:80]!r}")
-        cells = next(csv.reader([rest.strip()], skipinitialspace=True), [])
+        try:
+            cells = next(csv.reader([rest.strip()], skipinitialspace=True), [])
+        except csv.Error as error:
+            raise InputError(f"persona line {line.strip()[:80]!r} cannot be read: {error}") from error
         if len(cells) != len(ATTRIBUTES) - 1:
             raise InputError(f"{len(cells)} attributes instead of 5 in persona line {line.strip()[:80]!r}")
         return cls(name.strip(), *(cell.strip() for cell in cells))

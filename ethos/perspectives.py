@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from ethos.answer import Comment, Member
 from ethos.calls import derived_seed
 from ethos.errors import ModelError
-from ethos.generation import subject
 from ethos.llm import Completion, Request, user
 from ethos.options import letters
 from ethos.persona import Persona
@@ -38,12 +37,12 @@ def _text(scenario: Scenario, persona: Persona, prompts: PromptSet) -> str:
     table, attribute = prompts.comments, scenario.attribute
     about_value = attribute is not None and attribute.kind is AttributeKind.VALUE
     if not scenario.options or about_value or "user_options" not in table:
-        return fill(table["user"], subject=subject(scenario), persona=persona.line)
+        return fill(table["user"], subject=scenario.subject, persona=persona.line)
     poll = ""
     if attribute is not None and attribute.kind is AttributeKind.COUNTRY:
         poll = table["poll"].format(country=attribute.name)
     labels = ", ".join(letters(len(scenario.options)))
-    return fill(table["user_options"], subject=subject(scenario), persona=persona.line, poll=poll, letters=labels)
+    return fill(table["user_options"], subject=scenario.subject, persona=persona.line, poll=poll, letters=labels)
 
 
 def comment_of(member: Member, completion: Completion, call_id: str) -> Comment:
@@ -52,7 +51,7 @@ def comment_of(member: Member, completion: Completion, call_id: str) -> Comment:
     Raises:
         ModelError: The comment is empty: nothing is put in its place.
     """
-    if not completion.text.strip():
+    if not any(character.isalnum() for character in completion.text):
         raise ModelError(
             f"the comment of persona {member.persona.name!r} is empty",
             "try another --seed or a larger --comment-model",

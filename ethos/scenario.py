@@ -47,7 +47,9 @@ CATEGORIES = {
 GOLD_CLASSES = frozenset({"high_ambiguity", "low_ambiguity"})
 
 # ValueKaleidoscope's question: the situation stands inside it.
-_VALUE_QUESTION = re.compile(r"Situation:\s*(?P<situation>.+?)\s*\n\s*Value/right/duty:", re.DOTALL)
+_VALUE_QUESTION = re.compile(
+    r"Situation:\s*(?P<situation>.+?)\s*\n\s*Value/right/duty:[ \t]*(?P<value>[^\n]+)", re.DOTALL
+)
 
 _BOILERPLATE = (
     "Below is a scenario and two potential actions, please select the one that is more moral.",
@@ -141,9 +143,25 @@ class Scenario:
             raise InputError("two options have the same text", "give each option once")
 
     @property
+    def topic(self) -> Scenario:
+        """What personas are invented for: the scenario without attribute and wording.
+
+        Whether a value supports a situation is asked about the situation, so its options are no part of the topic.
+        """
+        asks_of_value = self.attribute is not None and self.attribute.kind is AttributeKind.VALUE
+        return Scenario(self.situation, () if asks_of_value else self.options)
+
+    @property
     def key(self) -> str:
-        """Content address of what personas are invented for: situation and options, without the attribute."""
-        return digest("scenario", self.situation, list(self.options))
+        """Content address of the topic."""
+        topic = self.topic
+        return digest("scenario", topic.situation, list(topic.options))
+
+    @property
+    def subject(self) -> str:
+        """The topic as prompts about it write it: the situation, then its options, one a line."""
+        lines = (f"{letter}. {option}" for letter, option in zip(LETTERS, self.topic.options, strict=False))
+        return "\n".join((self.situation, *lines))
 
     @property
     def question(self) -> str:
@@ -156,8 +174,13 @@ class Scenario:
         return f"Question: {self.situation}{value}\nOptions: {written(self.options)}\nAnswer:"
 
     def steered(self, attribute: Attribute | None) -> Scenario:
-        """The same scenario for another value, group or country."""
-        return replace(self, attribute=attribute)
+        """The same scenario for another value, group or country.
+
+        A wording that asks about a value is dropped when the value is another one.
+        """
+        about = _VALUE_QUESTION.search(self.wording)
+        wording = "" if about and attribute and about["value"] != attribute.name else self.wording
+        return replace(self, attribute=attribute, wording=wording)
 
 
 def _same(options: tuple[str, ...], embedded: tuple[str, ...]) -> bool:

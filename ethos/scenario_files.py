@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ethos.cleaning import MAX_OPTION_CHARACTERS, clean_line
 from ethos.errors import InputError
 from ethos.scenario import GOLD_CLASSES, Attribute, AttributeKind, Mode, Scenario
 
@@ -42,9 +43,10 @@ def read_items(path: Path) -> list[Item]:
         InputError: No such file, not UTF-8, not JSON, no rows, or a row that cannot be used.
     """
     text = _text(path)
-    if path.suffix == ".json":
+    suffix = path.suffix.lower()
+    if suffix == ".json":
         rows = list(enumerate(_json(text, f"{path}"), start=1))
-    elif path.suffix in {".jsonl", ".ndjson"}:
+    elif suffix in {".jsonl", ".ndjson"}:
         rows = [(n, _json(line, f"{path}, line {n}")) for n, line in _lines(text)]
     else:
         rows = [(n, line) for n, line in _lines(text) if not line.startswith("#")]
@@ -60,8 +62,8 @@ def read_items(path: Path) -> list[Item]:
 
 
 def distinct_scenarios(items: list[Item]) -> list[Scenario]:
-    """The scenarios that need personas: one a key, attributes left out, in order of first appearance."""
-    return list({item.scenario.key: item.scenario.steered(None) for item in items}.values())
+    """What personas are needed for: each topic once, in order of first appearance."""
+    return list({item.scenario.key: item.scenario.topic for item in items}.values())
 
 
 def _text(path: Path) -> str:
@@ -78,15 +80,15 @@ def _text(path: Path) -> str:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    return ((number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip())
+    return ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
 def _json(text: str, where: str) -> Any:
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON: {error}") from error
-    if where.endswith(".json") and not isinstance(data, list):
+    if where.lower().endswith(".json") and not isinstance(data, list):
         raise InputError(f"{where} is not a JSON list", "give a list of objects")
     return data
 
@@ -105,12 +107,12 @@ def _item(row: object, number: int) -> Item:
         raise InputError("'options' is not a list of texts")
     if len(options) == 1:
         # 132 OpinionQA rows have one option: nothing can be chosen, but personas can be made for the question.
-        return Item(_id(row, number), Scenario.of(text), mode)
+        return Item(_id(row, number), Scenario.of(text.partition("\nOptions:")[0]), None)
     return Item(_id(row, number), Scenario.of(text, tuple(options), attribute), mode)
 
 
 def _id(row: Mapping[str, Any], number: int) -> str:
-    return str(row.get("id", number))
+    return str(number if row.get("id") is None else row["id"])
 
 
 def _field(row: Mapping[str, Any], *names: str) -> str:
@@ -140,5 +142,5 @@ def _attribute(row: Mapping[str, Any], mode: Mode | None) -> Attribute | None:
     if not isinstance(text, str) or not text or text in GOLD_CLASSES:
         return None
     if isinstance(row.get("vrd"), str):
-        return Attribute(AttributeKind.VALUE, text)
+        return Attribute(AttributeKind.VALUE, clean_line(text, "vrd", MAX_OPTION_CHARACTERS))
     return Attribute.parse(text, mode or Mode.STEERABLE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from alembic import context
-from ethos.pool.schema import Base
 from sqlalchemy import Connection, create_engine
+
+from ethos.pool.schema import Base
 
 
 def migrate(connection: Connection) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ethos.pool.record import Record
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin, Placed
-
 from ethos.generation import Brief, Draft, generate_personas
 from ethos.llm import LanguageModel
 from ethos.persona import OriginKind
+from ethos.pool.record import Record
+from ethos.pool.retrieval import Pool
+from ethos.pool.store import Origin, Placed
 from ethos.prompts import PromptSet
 from ethos.scenario import Scenario
 

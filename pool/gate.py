@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ethos.pool.selection import Candidate
-
 from ethos.answer import Decision, Gate
+from ethos.pool.selection import Candidate
 
 # MiniLM cosine. Unrelated questions stay below 0.3, other questions of one health topic lie around 0.5, paraphrases
 # above 0.8.

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterable
 
 import numpy as np
-from ethos.pool.selection import Candidate
-from ethos.pool.store import Link, Store
 
 from ethos.embedding import Embedder, Vectors
+from ethos.pool.selection import Candidate
+from ethos.pool.store import Link, Store
 
 NEIGHBOURS = 50
 

@@ -11,9 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ethos.pool import schema
-from ethos.pool.database import Database
-from ethos.pool.store import now, put_model, put_scenario, resolve, text_id
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
@@ -21,6 +18,9 @@ from ethos.answer import Answer, Comment, Decision, Gate, Member, Outcome, Panel
 from ethos.calls import AnyCall, Call, Failure
 from ethos.llm import Completion
 from ethos.persona import ATTRIBUTES, Persona
+from ethos.pool import schema
+from ethos.pool.database import Database
+from ethos.pool.store import now, put_model, put_scenario, resolve, text_id
 from ethos.scenario import Attribute, AttributeKind, Mode, Scenario
 
 
@@ -101,7 +101,7 @@ class Record:
         """
         with self._database.read() as connection:
             full = resolve(connection, schema.AnswerRow, identifier, "answer", "ethos audit list")
-            query = select(schema.AnswerRow, schema.ScenarioRow.situation, schema.ScenarioRow.options).join(
+            query = select(schema.AnswerRow, schema.ScenarioRow.situation).join(
                 schema.ScenarioRow, schema.ScenarioRow.id == schema.AnswerRow.scenario_id
             )
             row = connection.execute(query.where(schema.AnswerRow.id == full)).mappings().one()
@@ -141,9 +141,7 @@ class Record:
             schema.ScenarioRow.situation.label("scenario"),
             schema.AnswerRow.output,
         ]
-        query: Any = select(*columns).join(
-            schema.ScenarioRow, schema.ScenarioRow.id == schema.AnswerRow.scenario_id
-        )
+        query: Any = select(*columns).join(schema.ScenarioRow, schema.ScenarioRow.id == schema.AnswerRow.scenario_id)
         if persona_id is not None:
             query = query.join(schema.MemberRow, schema.MemberRow.answer_id == schema.AnswerRow.id)
             query = query.add_columns(schema.MemberRow.rank, schema.MemberRow.source, schema.MemberRow.influence)
@@ -199,6 +197,7 @@ def _answer_row(answer: Answer, version: str) -> dict[str, Any]:
         "mode": str(answer.mode),
         "scenario_id": answer.scenario.key,
         "attribute": asdict(attribute) if attribute else None,
+        "options": list(answer.scenario.options),
         "wording": answer.scenario.wording,
         "output": out.output,
         "seed": answer.seed,

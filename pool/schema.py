@@ -46,7 +46,7 @@ class PoolFact(Base):
 
 
 class ScenarioRow(Base):
-    """What personas were invented for or answers given to; addressed by situation and options."""
+    """A topic: what personas were invented for or answers given to; addressed by situation and options."""
 
     __tablename__ = "scenarios"
     id: Mapped[str] = mapped_column(Key, primary_key=True)
@@ -175,6 +175,7 @@ class AnswerRow(Base):
     mode: Mapped[str] = mapped_column(String)
     scenario_id: Mapped[str] = mapped_column(ForeignKey("scenarios.id"), index=True)
     attribute: Mapped[dict[str, str] | None] = mapped_column(JSON)
+    options: Mapped[list[str]] = mapped_column(JSON)
     wording: Mapped[str] = mapped_column(Text)
     output: Mapped[str] = mapped_column(Text)
     seed: Mapped[int] = mapped_column(Integer)

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from ethos.pool import schema
-from ethos.pool.database import Database
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
@@ -22,6 +20,8 @@ from ethos.embedding import EmbedderIdentity, Vectors
 from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import ATTRIBUTES, OriginKind, Persona
+from ethos.pool import schema
+from ethos.pool.database import Database
 from ethos.scenario import Scenario
 
 _PERSONA = [getattr(schema.PersonaRow, attribute) for attribute in ATTRIBUTES]
@@ -263,13 +263,9 @@ class Store:
 
 
 def put_scenario(connection: Connection, scenario: Scenario) -> None:
-    """Store a scenario once."""
-    row = {
-        "id": scenario.key,
-        "situation": scenario.situation,
-        "options": list(scenario.options),
-        "created_at": now(),
-    }
+    """Store a scenario's topic once."""
+    topic = scenario.topic
+    row = {"id": topic.key, "situation": topic.situation, "options": list(topic.options), "created_at": now()}
     connection.execute(insert(schema.ScenarioRow).values(row).on_conflict_do_nothing())
 
 

@@ -14,6 +14,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from ethos.cleaning import digest
 
+# A keyword of ours, beside an object's properties: its string values must differ from each other, case ignored.
+DISTINCT = "x-distinct"
+
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
 
@@ -57,7 +60,8 @@ class Request:
         seed: Sampling seed of this request alone; the same request gives the same text whatever shares its
             batch (exactly so in float32).
         schema: JSON schema as canonical text that the completion must satisfy; None for free text. A string
-            property may carry ``{"not": {"enum": […]}}``: values it must differ from, case ignored.
+            property may carry ``{"not": {"enum": […]}}``: values it must differ from, case ignored. A model may be
+            unable to keep to that, and to `DISTINCT`: check the reply.
     """
 
     messages: tuple[Message, ...]
@@ -144,6 +148,19 @@ def user(content: str, system: str = "") -> tuple[Message, ...]:
     """A chat of one user turn, after a system message when there is one."""
     head = (Message("system", system),) if system else ()
     return (*head, Message("user", content))
+
+
+def plain_schema(schema: Any) -> Any:
+    """A schema without what neither grammars nor servers understand: ``not`` with an ``enum``, and `DISTINCT`."""
+    if isinstance(schema, list):
+        return [plain_schema(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {key: plain_schema(value) for key, value in schema.items() if key != DISTINCT and not _excludes(key, value)}
+
+
+def _excludes(key: str, value: object) -> bool:
+    return key == "not" and isinstance(value, Mapping) and list(value) == ["enum"]
 
 
 def schema_text(schema: Mapping[str, Any]) -> str:

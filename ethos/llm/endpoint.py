@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from ethos.errors import EthosError
-from ethos.llm import Completion, Message, ModelIdentity, OptionReading, Request
+from ethos.llm import Completion, Message, ModelIdentity, OptionReading, Request, plain_schema
 from ethos.llm.connection import Connection, Reply
 from ethos.options import gather
 
@@ -201,18 +201,5 @@ def _is_unicode(text: str) -> bool:
 
 
 def _response_format(schema: str) -> dict[str, object]:
-    plain = _without_exclusions(json.loads(schema))
+    plain = plain_schema(json.loads(schema))
     return {"type": "json_schema", "json_schema": {"name": "reply", "schema": plain, "strict": True}}
-
-
-def _without_exclusions(schema: Any) -> Any:
-    """The schema without any ``"not": {"enum": […]}``."""
-    if isinstance(schema, list):
-        return [_without_exclusions(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: _without_exclusions(value)
-        for key, value in schema.items()
-        if not (key == "not" and isinstance(value, dict) and list(value) == ["enum"])
-    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -24,6 +25,15 @@ from ethos.llm.weights import Weights, language_model_weights
 from ethos.options import gather, label_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Prompts ready for the model: (rows, width) token ids and mask, and the cache of what was read already."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    cache: DynamicCache
 
 
 class LocalModel:
@@ -70,7 +80,7 @@ class LocalModel:
         return Grammars(self._tokenizer, self._model.config.vocab_size)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Write all requests as one left-padded batch.
+        """Write all requests as one batch; the tokens that all prompts share are read once.
 
         Raises:
             ConfigurationError: The model cannot be loaded.
@@ -78,12 +88,14 @@ class LocalModel:
         if not requests:
             return []
         started = time.perf_counter()
-        prompts = [self._prompt(request.messages) for request in requests]
-        batch = self._tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(self._device)
-        start = batch["input_ids"].shape[1]
+        rows = [self._encode(request.messages) for request in requests]
         with quietly(), torch.inference_mode():
-            rows = self._model.generate(
-                **batch,
+            batch = self._shared(rows)
+            start = batch.ids.shape[1]
+            written = self._model.generate(
+                input_ids=batch.ids,
+                attention_mask=batch.mask,
+                past_key_values=batch.cache,
                 do_sample=False,
                 max_new_tokens=max(request.max_tokens for request in requests),
                 pad_token_id=self._tokenizer.pad_token_id,
@@ -93,10 +105,9 @@ class LocalModel:
                 stopping_criteria=[RowLimits(requests, start)],
             )
         seconds = time.perf_counter() - started
-        read = batch["attention_mask"].sum(dim=1).tolist()
         return [
-            self._completion(request, row[start:].tolist(), int(tokens), seconds)
-            for request, row, tokens in zip(requests, rows, read, strict=True)
+            self._completion(request, ids[start:].tolist(), len(row), seconds)
+            for request, ids, row in zip(requests, written, rows, strict=True)
         ]
 
     def _completion(self, request: Request, ids: list[int], read: int, seconds: float) -> Completion:
@@ -116,7 +127,7 @@ class LocalModel:
     def option_probabilities(
         self, prompts: Sequence[tuple[Message, ...]], labels: Sequence[str]
     ) -> list[OptionReading]:
-        """One forward pass: the tokens that all prompts share are read once, the rest as one batch.
+        """One forward pass for all prompts, after one over the tokens that they share.
 
         Raises:
             UnreadableReply: No label is a token of this model.
@@ -125,9 +136,9 @@ class LocalModel:
         if not prompts:
             return []
         started = time.perf_counter()
-        rows = [self._tokenizer.encode(self._prompt(prompt), add_special_tokens=False) for prompt in prompts]
+        rows = [self._encode(prompt) for prompt in prompts]
         with torch.inference_mode():
-            probabilities = torch.softmax(self._next_logits(rows).float(), dim=-1)
+            probabilities = torch.softmax(self._next_logits(self._shared(rows)).float(), dim=-1)
         seconds = time.perf_counter() - started
         spellings = self._spellings(labels)
         found = probabilities[:, list(spellings)].tolist()
@@ -145,27 +156,30 @@ class LocalModel:
         probabilities, mass = gather(by_label, labels)
         return OptionReading(probabilities, mass, read, seconds)
 
-    def _next_logits(self, rows: list[list[int]]) -> torch.Tensor:
-        """Logits after each row, (rows, vocabulary). Sharing the prefix is three times faster than padding alone."""
+    def _shared(self, rows: list[list[int]]) -> _Batch:
+        """Lay out prompts as prefix, padding, rest, with the prefix that all share read once into the cache."""
+        # At least one token of each row is left to read, so that there are logits to start from.
         shared = min(_common_prefix(rows), min(map(len, rows)) - 1)
         cache = DynamicCache()
         if shared:
             prefix = torch.tensor([rows[0][:shared]], device=self._device)
             self._model(input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache.batch_repeat_interleave(len(rows))
-        width = max(map(len, rows)) - shared
-        pad = self._tokenizer.pad_token_id
-        suffix = torch.tensor([[pad] * (width - len(r) + shared) + r[shared:] for r in rows], device=self._device)
-        mask = torch.tensor(
-            [[1] * shared + [0] * (width - len(r) + shared) + [1] * (len(r) - shared) for r in rows],
-            device=self._device,
-        )
-        positions = (mask.cumsum(dim=1) - 1).clamp_(min=0)[:, shared:]
+        width, pad = max(map(len, rows)), self._tokenizer.pad_token_id
+        gaps = [width - len(row) for row in rows]
+        ids = [row[:shared] + [pad] * gap + row[shared:] for row, gap in zip(rows, gaps, strict=True)]
+        mask = [[1] * shared + [0] * gap + [1] * (width - shared - gap) for gap in gaps]
+        return _Batch(torch.tensor(ids, device=self._device), torch.tensor(mask, device=self._device), cache)
+
+    def _next_logits(self, batch: _Batch) -> torch.Tensor:
+        """Logits after each row, (rows, vocabulary)."""
+        read = batch.cache.get_seq_length()
+        positions = (batch.mask.cumsum(dim=1) - 1).clamp_(min=0)
         output = self._model(
-            input_ids=suffix,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
+            input_ids=batch.ids[:, read:],
+            attention_mask=batch.mask,
+            position_ids=positions[:, read:],
+            past_key_values=batch.cache,
             use_cache=True,
             logits_to_keep=1,
         )
@@ -175,6 +189,9 @@ class LocalModel:
         """Token id to label, for every token of the vocabulary that spells one of the labels."""
         vocabulary = self._tokenizer.get_vocab().items()
         return {i: label for token, i in sorted(vocabulary) if (label := label_of(token, labels)) is not None}
+
+    def _encode(self, messages: tuple[Message, ...]) -> list[int]:
+        return list(self._tokenizer.encode(self._prompt(messages), add_special_tokens=False))
 
     def _prompt(self, messages: tuple[Message, ...]) -> str:
         """The chat as the model's template writes it, up to where the reply begins."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,10 +17,11 @@ import xgrammar
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
 from ethos.cleaning import fold
-from ethos.llm import Request, schema_text
+from ethos.llm import DISTINCT, Request, plain_schema, schema_text
 
 # A JSON object cut off inside the string value of a property.
 _OPEN_VALUE = re.compile(r'"(?P<name>\w+)"\s*:\s*"(?P<value>[^"]*)$')
+_CLOSED_VALUE = re.compile(r':\s*"([^"]*)"')
 
 
 class Grammars:
@@ -43,40 +44,38 @@ class Grammars:
     def matcher(self, schema: str) -> Any:
         """A matcher at the start of the schema's grammar.
 
-        ``not`` is taken out first: grammars are context-free and cannot express it; `Exclusions` does.
+        What grammars cannot express, being context-free, is taken out first; `Exclusions` does it.
         """
-        plain = schema_text(_without_not(json.loads(schema)))
+        plain = schema_text(plain_schema(json.loads(schema)))
         return xgrammar.GrammarMatcher(self._compiler.compile_json_schema(plain, any_whitespace=False))
 
 
-def _without_not(schema: Any) -> Any:
-    if isinstance(schema, Mapping):
-        return {key: _without_not(value) for key, value in schema.items() if key != "not"}
-    return [_without_not(item) for item in schema] if isinstance(schema, list) else schema
-
-
 class Exclusions:
-    """The texts that one row's string properties must differ from, read from the schema's ``not`` … ``enum``."""
+    """The texts that one row's string values must differ from: the schema's ``not``, and each other if `DISTINCT`."""
 
     def __init__(self, schema: str) -> None:
-        properties = json.loads(schema).get("properties", {})
+        parsed = json.loads(schema)
+        self._distinct = bool(parsed.get(DISTINCT))
         self._taken = {
-            name: {fold(text) for text in spec["not"]["enum"]} for name, spec in properties.items() if "not" in spec
+            name: {fold(text) for text in spec["not"]["enum"]}
+            for name, spec in parsed.get("properties", {}).items()
+            if "not" in spec
         }
 
     def forbids_closing(self, written: str) -> bool:
         """Whether ending the string value that is being written would repeat an excluded text."""
-        if not self._taken:
+        if not (open_value := _OPEN_VALUE.search(written)):
             return False
-        open_value = _OPEN_VALUE.search(written)
-        return open_value is not None and fold(open_value["value"]) in self._taken.get(open_value["name"], ())
+        value = fold(open_value["value"])
+        if value in self._taken.get(open_value["name"], ()):
+            return True
+        return self._distinct and value in map(fold, _CLOSED_VALUE.findall(written))
 
 
 class Steering(LogitsProcessor):
-    """Masks what a row's grammar and exclusions forbid, then adds the row's own Gumbel noise.
+    """Masks what a row's grammar and exclusions forbid, then draws the row's next token from its own stream.
 
-    Taking the maximum of logits / temperature + Gumbel noise draws exactly from the softmax at that temperature;
-    so `generate` runs greedily and every row keeps its own seeded stream.
+    The draw is put back as the only finite score, so that `generate` runs greedily and knows nothing of sampling.
     """
 
     def __init__(
@@ -87,25 +86,39 @@ class Steering(LogitsProcessor):
         start: int,
         vocabulary: int,
     ) -> None:
-        self._requests = requests
         self._tokenizer = tokenizer
         self._grammars = grammars
         self._start = start
         self._matchers = [grammars.matcher(r.schema) if r.schema else None for r in requests]
         self._exclusions = [Exclusions(r.schema) if r.schema else None for r in requests]
+        self._temperatures = torch.tensor([r.temperature for r in requests])[:, None]
         self._streams = [torch.Generator().manual_seed(r.seed) for r in requests]
+        self._noise = torch.empty(vocabulary)
         self._bitmask = xgrammar.allocate_token_bitmask(1, vocabulary)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Steer one step; `scores` is (rows, vocabulary)."""
         steered = scores.float()
-        for row, request in enumerate(self._requests):
+        for row in range(len(steered)):
             self._constrain(row, input_ids[row], steered[row : row + 1])
-            if request.temperature > 0:
-                uniform = torch.rand(steered.shape[1], generator=self._streams[row])
-                noise = -torch.log(-torch.log(uniform.clamp_(1e-20, 1 - 1e-7)))
-                steered[row] = steered[row] / request.temperature + noise.to(scores.device)
-        return steered
+        if not self._temperatures.any():
+            return steered
+        tokens = self._draw(steered)
+        return torch.full_like(steered, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+
+    def _draw(self, scores: torch.Tensor) -> torch.Tensor:
+        """One token a row, greedily at temperature 0.
+
+        The largest of probability / exponential noise is an exact draw, and unlike inverting the cumulative
+        distribution it does not flip when rounding moves the probabilities a little: so a request's text survives
+        another batch around it.
+        """
+        temperatures = self._temperatures.to(scores.device)
+        probabilities = torch.softmax(scores / temperatures.clamp(min=1e-6), dim=-1)
+        for row in torch.nonzero(self._temperatures[:, 0]).flatten().tolist():
+            self._noise.uniform_(generator=self._streams[row]).log_().neg_()  # exponential_ takes six times as long
+            probabilities[row] /= self._noise.to(scores.device)
+        return probabilities.argmax(dim=-1)
 
     def _constrain(self, row: int, ids: torch.Tensor, scores: torch.Tensor) -> None:
         matcher, exclusions = self._matchers[row], self._exclusions[row]
@@ -124,7 +137,11 @@ class Steering(LogitsProcessor):
         if matcher.fill_next_token_bitmask(self._bitmask):
             xgrammar.apply_token_bitmask_inplace(scores, self._bitmask.to(scores.device))
         if exclusions.forbids_closing(self._tokenizer.decode(ids[self._start :])):
-            scores[0, self._grammars.closing_quotes.to(scores.device)] = -torch.inf
+            open_ended = scores.clone()
+            open_ended[0, self._grammars.closing_quotes.to(scores.device)] = -torch.inf
+            # At the length limit the grammar has nothing but the quote left: then it wins, and the caller refuses.
+            if torch.isfinite(open_ended).any():
+                scores.copy_(open_ended)
 
 
 class RowLimits(StoppingCriteria):

@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("mode", sa.String(), nullable=False),
         sa.Column("scenario_id", sa.String(length=32), nullable=False),
         sa.Column("attribute", sa.JSON(), nullable=True),
+        sa.Column("options", sa.JSON(), nullable=False),
         sa.Column("wording", sa.Text(), nullable=False),
         sa.Column("output", sa.Text(), nullable=False),
         sa.Column("seed", sa.Integer(), nullable=False),

@@ -1,0 +1,140 @@
+"""Choosing a panel: distinct, covering, and the same whatever the order of the candidates."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ethos.answer import Decision, Gate
+from ethos.persona import Persona, clashes
+from ethos.pool.gate import decide, eligible
+from ethos.pool.selection import Candidate, choose
+
+TEXTS = 4  # texts an attribute can have in the drawn candidates
+VECTORS = np.eye(2 * TEXTS, dtype=np.float32)  # unlike values: each covers itself alone
+
+
+def persona(*numbers: int) -> Persona:
+    names = ("name", "value", "ethics", "right", "emotion", "role")
+    return Persona(*(f"{name} {number}" for name, number in zip(names, numbers, strict=True)))
+
+
+def candidate(number: int, relevance: float, values: tuple[int, int] | None = None) -> Candidate:
+    """One that shares no attribute with another number's."""
+    return Candidate(persona(*[number] * 6), relevance, f"situation {number}", values or (2 * number, 2 * number + 1))
+
+
+@st.composite
+def candidates(draw: Any) -> list[Candidate]:
+    numbers = st.tuples(*[st.integers(0, TEXTS - 1)] * 6)
+    drawn = draw(st.lists(numbers, unique=True, max_size=12))
+    # Few distinct relevances, so that equals are common.
+    relevances = st.sampled_from([-0.1, 0.5, 0.6, 0.61, 1.0])
+    return [Candidate(persona(*n), draw(relevances), "s", (n[1], TEXTS + n[3])) for n in drawn]
+
+
+@settings(deadline=None)
+@given(candidates(), st.integers(0, 6))
+def test_the_chosen_differ_in_every_attribute_and_nobody_who_does_is_left_out(given_: list[Candidate], k: int) -> None:
+    chosen = [c.candidate for c in choose(given_, VECTORS, k)]
+    assert len(chosen) <= k
+    for position, one in enumerate(chosen):
+        assert one in given_
+        assert clashes(one.persona, [other.persona for other in chosen[:position]]) == []
+    if len(chosen) < k:
+        # Greedy choice may stop short of a full panel that exists, but never beside a candidate that still fits.
+        panel = [one.persona for one in chosen]
+        assert all(clashes(one.persona, panel) for one in given_ if one not in chosen)
+
+
+@settings(deadline=None)
+@given(candidates(), st.data())
+def test_the_order_of_the_candidates_changes_nothing(given_: list[Candidate], data: Any) -> None:
+    assert choose(data.draw(st.permutations(given_)), VECTORS, 4) == choose(given_, VECTORS, 4)
+
+
+@settings(deadline=None)
+@given(candidates())
+def test_gains_fall_and_sum_to_at_most_one(given_: list[Candidate]) -> None:
+    gains = [one.gain for one in choose(given_, VECTORS, 6)]
+    assert all(gain >= 0.0 for gain in gains)
+    assert sum(gains) <= 1.0 + 1e-9
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(gains))
+
+
+def test_six_who_differ_are_all_chosen() -> None:
+    six = [candidate(number, 0.5 + number / 100) for number in range(6)]
+    chosen = choose(six, np.eye(12, dtype=np.float32), 6)
+    assert {c.candidate.persona.id for c in chosen} == {c.persona.id for c in six}
+    assert sum(c.gain for c in chosen) == pytest.approx(1.0)
+
+
+def test_a_new_value_beats_a_more_relevant_repetition() -> None:
+    # The first two want the same in other words: rows 2 and 3 equal rows 0 and 1.
+    vectors = np.eye(4, dtype=np.float32)[[0, 1, 0, 1, 2, 3]]
+    first, again, other = candidate(0, 0.9), candidate(1, 0.89), candidate(2, 0.8)
+    chosen = choose([again, other, first], vectors, 2)
+    assert [c.candidate for c in chosen] == [first, other]
+    # Votes e^9, e^8.9 and e^8, each for two values.
+    assert [c.gain for c in chosen] == pytest.approx([0.838132, 0.161868], abs=1e-6)
+
+
+def test_values_count_as_the_same_from_a_cosine_of_0_7() -> None:
+    vectors = np.array([[1, 0, 0], [0.71, 0.7042, 0], [0.69, 0, 0.7238]], dtype=np.float32)
+    first, near, far = (candidate(n, 0.5, (n, n)) for n in range(3))
+    gains = {c.candidate: c.gain for c in choose([first, near], vectors, 2)}
+    assert sorted(gains.values()) == pytest.approx([0.0, 1.0])
+    gains = {c.candidate: c.gain for c in choose([first, far], vectors, 2)}
+    assert sorted(gains.values()) == pytest.approx([0.5, 0.5])
+
+
+def test_of_equal_gains_the_most_relevant_comes_first_and_then_the_smallest_id() -> None:
+    vectors = np.ones((6, 1), dtype=np.float32)  # everybody covers everything
+    high, *equal = candidate(0, 0.9), candidate(1, 0.5), candidate(2, 0.5)
+    expected = [high, *sorted(equal, key=lambda c: c.persona.id)]
+    assert [c.candidate for c in choose([*equal, high], vectors, 3)] == expected
+
+
+def test_fewer_than_k_are_chosen_when_all_clash() -> None:
+    same_emotion = [Candidate(persona(n, n, n, n, 0, n), 0.9 - n / 10, "s", (n, TEXTS + n)) for n in range(4)]
+    assert [c.candidate for c in choose(same_emotion, VECTORS, 3)] == [same_emotion[0]]
+
+
+def test_attributes_that_differ_only_in_case_clash() -> None:
+    one = Persona("Ana", "Life", "Care", "Duty", "Joy", "Nurse")
+    two = Persona("Ben", "Truth", "Law", "Right", "JOY", "Judge")
+    chosen = choose([Candidate(one, 0.9, "s", (0, 1)), Candidate(two, 0.8, "s", (2, 3))], VECTORS, 2)
+    assert [c.candidate.persona for c in chosen] == [one]
+
+
+def test_nobody_is_chosen_of_no_candidates_or_for_no_place() -> None:
+    assert choose([], np.empty((0, 0), dtype=np.float32), 6) == []
+    assert choose([candidate(0, 0.9)], VECTORS, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("relevances", "chosen", "k", "expected"),
+    [
+        ([0.4, 0.9, 0.7], 2, 2, Gate(Decision.HIT, 0.7, 0.5)),
+        ([0.4, 0.9, 0.7], 2, 3, Gate(Decision.PARTIAL, 0.4, 0.5)),
+        # Near enough, but one repeats an attribute of the other.
+        ([0.9, 0.7], 1, 2, Gate(Decision.PARTIAL, 0.7, 0.5)),
+        ([0.4, 0.3], 0, 2, Gate(Decision.MISS, 0.3, 0.5)),
+        ([0.9], 1, 6, Gate(Decision.PARTIAL, 0.9, 0.5)),
+        ([], 0, 6, Gate(Decision.MISS, 0.0, 0.5)),
+        ([0.12345678], 0, 1, Gate(Decision.MISS, 0.123457, 0.5)),
+    ],
+)
+def test_the_gate_tells_hit_partial_and_miss(relevances: list[float], chosen: int, k: int, expected: Gate) -> None:
+    found = [candidate(number, relevance) for number, relevance in enumerate(relevances)]
+    assert decide(found, chosen, k, 0.5) == expected
+
+
+def test_a_candidate_at_the_threshold_is_kept() -> None:
+    found = [candidate(0, 0.5), candidate(1, 0.499999), candidate(2, 0.8)]
+    assert eligible(found, 0.5) == [found[0], found[2]]

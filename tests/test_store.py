@@ -1,0 +1,273 @@
+"""Personas, origins, panels and vectors in SQL, and the index that follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ethos.embedding import EmbedderIdentity, SentenceEmbedder, Vectors
+from ethos.errors import InputError
+from ethos.llm import ModelIdentity
+from ethos.persona import OriginKind, Persona
+from ethos.pool.database import Database
+from ethos.pool.index import ScenarioIndex
+from ethos.pool.store import Origin, Placed, Store
+from ethos.scenario import Scenario
+
+VACCINE = Scenario("Getting a flu vaccine every winter")
+ORGANS = Scenario("Donating a kidney to a stranger")
+CURATED = Origin(OriginKind.CURATED)
+GENERATED = Origin(OriginKind.GENERATED, ModelIdentity("scripted:m", "r1", "float32"), "paper-1", 7)
+
+NURSE = Persona("Ward Nurse", "Compassion", "Care ethics", "Duty to protect the frail", "Concern", "Nurse")
+RANCHER = Persona("Free Rancher", "Liberty", "Libertarianism", "Right to refuse", "Distrust", "Rancher")
+STEWARD = Persona("Health Steward", "Collective wellbeing", "Utilitarianism", "Duty to reduce harm", "Hope", "Official")
+
+
+class ThreeNumbers:
+    """An encoder of three dimensions, whose vectors depend on the text's length alone."""
+
+    identity = EmbedderIdentity("three numbers", "1")
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        rows = np.array([[len(text), 1.0, 2.0] for text in texts], dtype=np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def embedder() -> SentenceEmbedder:
+    return SentenceEmbedder()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(tmp_path / "pool")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    return Store(database)
+
+
+def placed(*personas: Persona) -> list[Placed]:
+    return [Placed(persona, 1.0 - rank / 8) for rank, persona in enumerate(personas)]
+
+
+def retire(database: Database, persona: Persona) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE personas SET status = 'retired' WHERE id = ?", (persona.id,))
+
+
+def found_by(index: ScenarioIndex, situation: str) -> set[str]:
+    candidates, _ = index.nearest(situation)
+    return {candidate.persona.name for candidate in candidates}
+
+
+def test_the_same_persona_for_two_scenarios_is_one_row_with_two_origins(store: Store) -> None:
+    assert store.add(VACCINE, [NURSE, RANCHER], CURATED) == 2
+    again = Persona("  Ward Nurse ", "Compassion", "Care ethics", "Duty to protect the frail", "Concern", "Nurse")
+    assert store.add(ORGANS, [again], GENERATED) == 0
+    assert {persona for persona, _ in store.personas()} == {NURSE, RANCHER}
+    assert {origin["situation"]: (origin["kind"], origin["model"]) for origin in store.origins(NURSE.id)} == {
+        VACCINE.situation: ("curated", None),
+        ORGANS.situation: ("generated", "scripted:m"),
+    }
+
+
+def test_an_origin_is_read_back_with_all_that_made_it(store: Store) -> None:
+    store.add(VACCINE, [NURSE], GENERATED)
+    [origin] = store.origins(NURSE.id)
+    assert str(origin.pop("created_at")).endswith("+00:00")
+    assert origin == {
+        "kind": "generated",
+        "model": "scripted:m",
+        "prompt_set": "paper-1",
+        "seed": 7,
+        "source": None,
+        "licence": None,
+        "situation": VACCINE.situation,
+    }
+
+
+def test_adding_the_very_same_again_changes_nothing(store: Store) -> None:
+    store.add(VACCINE, [NURSE], GENERATED)
+    mark = store.mark()
+    assert store.add(VACCINE, [NURSE], GENERATED) == 0
+    assert len(store.origins(NURSE.id)) == 1
+    assert store.mark() == mark
+
+
+def test_a_panel_is_stored_once_and_read_in_its_order(store: Store) -> None:
+    first = placed(STEWARD, NURSE, RANCHER)
+    store.add(VACCINE, [NURSE, RANCHER, STEWARD], GENERATED, first)
+    store.add(VACCINE, [], GENERATED, placed(RANCHER, STEWARD, NURSE))
+    assert store.panel(VACCINE.key, 3) == first
+
+
+def test_panels_of_different_sizes_and_scenarios_are_kept_apart(store: Store) -> None:
+    store.add(VACCINE, [NURSE, RANCHER, STEWARD], GENERATED, placed(NURSE, RANCHER))
+    assert store.panel(VACCINE.key, 2) == placed(NURSE, RANCHER)
+    assert store.panel(VACCINE.key, 3) == []
+    assert store.panel(VACCINE.key, 1) == []
+    assert store.panel(ORGANS.key, 2) == []
+
+
+def test_a_panel_with_a_retired_member_is_not_given(database: Database, store: Store) -> None:
+    store.add(VACCINE, [NURSE, RANCHER], GENERATED, placed(NURSE, RANCHER))
+    retire(database, RANCHER)
+    assert store.panel(VACCINE.key, 2) == []
+
+
+@pytest.mark.parametrize("retired", [[NURSE], [NURSE, RANCHER]], ids=["one", "all"])
+def test_a_panel_with_retired_members_can_be_replaced(database: Database, store: Store, retired: list[Persona]) -> None:
+    store.add(VACCINE, [NURSE, RANCHER], GENERATED, placed(NURSE, RANCHER))
+    for persona in retired:
+        retire(database, persona)
+    other = Persona("Teacher", "Fairness", "Egalitarianism", "Right to equal care", "Resolve", "School teacher")
+    store.add(VACCINE, [STEWARD, other], GENERATED, placed(STEWARD, other))
+    assert store.panel(VACCINE.key, 2) == placed(STEWARD, other)
+
+
+def test_a_retired_persona_is_in_no_links_and_not_in_the_index(
+    database: Database, store: Store, embedder: SentenceEmbedder
+) -> None:
+    store.add(VACCINE, [NURSE, RANCHER], CURATED)
+    retire(database, NURSE)
+    links, mark = store.links()
+    assert ([link.persona for link in links], mark) == ([RANCHER], store.mark())
+    assert found_by(ScenarioIndex(store, embedder), VACCINE.situation) == {"Free Rancher"}
+
+
+def test_links_above_a_mark_are_those_that_came_later(store: Store) -> None:
+    store.add(VACCINE, [NURSE], CURATED)
+    mark = store.mark()
+    store.add(ORGANS, [NURSE, RANCHER], CURATED)
+    links, newest = store.links(above=mark)
+    assert [(link.persona, link.situation) for link in links] == [
+        (NURSE, ORGANS.situation),
+        (RANCHER, ORGANS.situation),
+    ]
+    assert (newest, store.mark()) == (3, 3)
+
+
+def test_vectors_come_back_bit_for_bit(store: Store) -> None:
+    made = dict(zip("abc", ThreeNumbers().encode(["a", "bb", "ccc"]), strict=True))
+    store.put_vectors(ThreeNumbers.identity, made)
+    found = store.vectors(ThreeNumbers.identity, ["a", "b", "c", "unknown"])
+    assert {text: vector.tobytes() for text, vector in found.items()} == {t: v.tobytes() for t, v in made.items()}
+    assert all(vector.dtype == np.float32 for vector in found.values())
+
+
+def test_more_vectors_than_one_statement_takes_come_back(store: Store) -> None:
+    texts = [f"text {number}" for number in range(1200)]
+    store.put_vectors(ThreeNumbers.identity, dict(zip(texts, ThreeNumbers().encode(texts), strict=True)))
+    assert set(store.vectors(ThreeNumbers.identity, texts)) == set(texts)
+
+
+@pytest.mark.parametrize("row", [[np.nan, 0.0, 1.0], [np.inf, 0.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+def test_what_is_no_unit_vector_is_refused_and_nothing_of_its_batch_is_stored(store: Store, row: list[float]) -> None:
+    good, bad = np.array([1.0, 0.0, 0.0], dtype=np.float32), np.array(row, dtype=np.float32)
+    with pytest.raises(InputError, match="the embedder three numbers gave no unit vector for 'bad'"):
+        store.put_vectors(ThreeNumbers.identity, {"good": good, "bad": bad})
+    assert store.vectors(ThreeNumbers.identity, ["good", "bad"]) == {}
+
+
+def many_personas() -> list[Persona]:
+    """One more than there are hexadecimal digits: two ids begin with the same one."""
+    return [Persona(f"N{i}", f"V{i}", f"F{i}", f"R{i}", f"E{i}", f"S{i}") for i in range(17)]
+
+
+def test_a_persona_is_found_by_its_id_and_by_a_start_that_fits_it_alone(store: Store) -> None:
+    personas = many_personas()
+    store.add(VACCINE, personas, CURATED)
+    for persona in personas:
+        assert store.find(persona.id) == persona.id
+        assert store.find(persona.id[:12]) == persona.id
+
+
+def test_a_start_that_fits_several_is_refused(store: Store) -> None:
+    personas = many_personas()
+    store.add(VACCINE, personas, CURATED)
+    digits = [persona.id[0] for persona in personas]
+    shared = max(digits, key=digits.count)
+    with pytest.raises(InputError, match=f"'{shared}' fits more than one persona id") as caught:
+        store.find(shared)
+    assert caught.value.hint == "see `ethos pool list`"
+
+
+@pytest.mark.parametrize("identifier", ["", "x", "%", "_", "0" * 32, "'; DROP TABLE personas; --"])
+def test_the_start_of_no_persona_is_refused(store: Store, identifier: str) -> None:
+    store.add(VACCINE, [NURSE], CURATED)
+    with pytest.raises(InputError, match="is the start of no persona id"):
+        store.find(identifier)
+
+
+def test_an_empty_pool_has_no_candidates(store: Store, embedder: SentenceEmbedder) -> None:
+    candidates, vectors = ScenarioIndex(store, embedder).nearest(VACCINE.situation)
+    assert (candidates, len(vectors)) == ([], 0)
+
+
+def test_a_candidate_carries_its_nearest_scenario_and_its_values(store: Store, embedder: SentenceEmbedder) -> None:
+    store.add(VACCINE, [NURSE], CURATED)
+    store.add(ORGANS, [NURSE, RANCHER], CURATED)
+    candidates, vectors = ScenarioIndex(store, embedder).nearest("Having the yearly flu shot")
+    found = {candidate.persona: candidate for candidate in candidates}
+    assert set(found) == {NURSE, RANCHER}
+    assert found[NURSE].situation == VACCINE.situation
+    assert found[NURSE].relevance > 0.6 > found[RANCHER].relevance
+    core, right = found[RANCHER].values
+    assert np.allclose(vectors[[core, right]], embedder.encode(["Liberty", "Right to refuse"]), atol=1e-5)
+
+
+def test_a_scenario_is_nearest_to_itself(store: Store, embedder: SentenceEmbedder) -> None:
+    store.add(VACCINE, [NURSE], CURATED)
+    [candidate], _ = ScenarioIndex(store, embedder).nearest(VACCINE.situation)
+    assert candidate.relevance == pytest.approx(1.0, abs=1e-5)
+    assert candidate.relevance <= 1.0
+
+
+def test_what_another_store_adds_is_found_at_once(tmp_path: Path, store: Store, embedder: SentenceEmbedder) -> None:
+    elsewhere = Database(tmp_path / "pool")
+    index = ScenarioIndex(Store(elsewhere), embedder)
+    assert found_by(index, VACCINE.situation) == set()
+    store.add(VACCINE, [NURSE], CURATED)
+    assert found_by(index, VACCINE.situation) == {"Ward Nurse"}
+    store.add(VACCINE, [RANCHER], CURATED)  # a scenario that the index has already
+    store.add(ORGANS, [STEWARD], CURATED)
+    assert found_by(index, VACCINE.situation) == {"Ward Nurse", "Free Rancher", "Health Steward"}
+    elsewhere.close()
+
+
+def test_a_second_index_reads_vectors_instead_of_making_them(store: Store, embedder: SentenceEmbedder) -> None:
+    class Forgetful(ThreeNumbers):
+        identity = embedder.identity
+
+        def encode(self, texts: Sequence[str]) -> Vectors:
+            raise AssertionError(f"encoded again: {texts}")
+
+    store.add(VACCINE, [NURSE], CURATED)
+    first, _ = ScenarioIndex(store, embedder).nearest(VACCINE.situation)
+    second, _ = ScenarioIndex(store, Forgetful()).nearest(VACCINE.situation)
+    assert first == second
+
+
+def test_vectors_of_two_embedders_never_mix(database: Database, store: Store, embedder: SentenceEmbedder) -> None:
+    store.add(VACCINE, [NURSE], CURATED)
+    real, small = ScenarioIndex(store, embedder), ScenarioIndex(store, ThreeNumbers())
+    for _ in range(2):  # the second time from what is stored
+        assert [vectors.shape for _, vectors in (real.nearest("A flu shot"), small.nearest("A flu shot"))] == [
+            (2, 384),
+            (2, 3),
+        ]
+        store.add(ORGANS, [NURSE], CURATED)
+    with database.read() as connection:
+        known: list[Any] = connection.exec_driver_sql("SELECT name, dimensions FROM embedders ORDER BY 2").all()
+    assert [tuple(row) for row in known] == [("three numbers", 3), (embedder.identity.name, 384)]
+    assert len(store.vectors(embedder.identity, ["A flu shot"])["A flu shot"]) == 384
+    assert len(store.vectors(ThreeNumbers.identity, ["A flu shot"])["A flu shot"]) == 3
