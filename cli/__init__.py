@@ -26,9 +26,8 @@ class EthosGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EthosError as error:
-            mend = f"\nTo mend it: {error.hint}." if error.hint else ""
-            message = " ".join(error.message.split())
-            click.echo(f"Error: {message}.{mend.replace(chr(10), ' ')}", err=True)
+            mend = f" To mend it: {error.hint}." if error.hint else ""
+            click.echo(" ".join(f"Error: {error.message}.{mend}".split()), err=True)
             ctx.exit(EXIT_ERROR)
 
 

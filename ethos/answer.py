@@ -150,6 +150,11 @@ class Answer:
     prompt_set: str
     warnings: tuple[str, ...] = field(default=())
 
+    @property
+    def output(self) -> str:
+        """The answer's text."""
+        return self.outcome.output
+
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain JSON values; key names are a contract."""
         out = self.outcome

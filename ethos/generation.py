@@ -19,7 +19,8 @@ from ethos.persona import ATTRIBUTES, LABELS, Persona, clashes
 from ethos.prompts import PromptSet, fill
 from ethos.scenario import Scenario
 
-MAX_ATTEMPTS = 6
+MAX_ATTEMPTS = 8
+EXAMPLES = 2  # a request
 STAGE = "persona"
 
 # Neither a quote, which would end the JSON string, nor a comma or colon, which part attributes in the paper's line.
@@ -130,13 +131,15 @@ def _ask_schema(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> li
     rng = random.Random(derived_seed(seed, STAGE, brief.scenario.key, attempt))
     frameworks = _free(table["frameworks"], others, "ethical_framework", rng)
     emotions = _free(table["emotions"], others, "emotion", rng)
+    examples = rng.sample(table["examples"], len(table["examples"]))
     count = draft.missing
     if len(frameworks) < count or len(emotions) < count:
         raise InputError(f"the {prompts.name} prompts cannot plan {brief.count} distinct personas", "lower --k")
     requests = []
     for row in range(count):
-        chat = _schema_chat(prompts, brief, others, frameworks[row])
-        schema = _schema(frameworks[row], emotions[row::count], others, table["examples"])
+        shown = [examples[(EXAMPLES * row + i) % len(examples)] for i in range(EXAMPLES)]
+        chat = _schema_chat(prompts, brief, others, frameworks[row], shown)
+        schema = _schema(frameworks[row], emotions[row::count], others, shown)
         row_seed = derived_seed(seed, STAGE, brief.scenario.key, attempt, row)
         # A small model that is asked again writes the same again, unless it is warmed up.
         temperature = table["temperature"] + 0.1 * (attempt - 1)
@@ -193,11 +196,13 @@ def _schema(
     )
 
 
-def _schema_chat(prompts: PromptSet, brief: Brief, others: Sequence[Persona], framework: str) -> tuple[Message, ...]:
+def _schema_chat(
+    prompts: PromptSet, brief: Brief, others: Sequence[Persona], framework: str, examples: Sequence[dict[str, str]]
+) -> tuple[Message, ...]:
     table = prompts.personas
     turns = []
-    for example in table["examples"]:
-        asked = fill(table["user"], subject=example["subject"], taken="", framework=example["framework"])
+    for example in examples:
+        asked = fill(table["user"], subject=example["subject"], taken="", framework=example["ethical_framework"])
         shown = {attribute: example[attribute] for attribute in _ORDER}
         turns += [Message("user", asked), Message("assistant", json.dumps(shown, ensure_ascii=False))]
     taken = table["taken"].format(lines="\n".join(persona.line for persona in others)) if others else ""

@@ -60,13 +60,16 @@ Result = tuple[Outcome, list[AnyCall]]
 ModeFunction = Callable[[Task, LanguageModel, Embedder], Result]
 
 
-def check(mode: Mode, scenario: Scenario) -> None:
+def check(mode: Mode, scenario: Scenario, k: int) -> None:
     """Refuse, before any work, a scenario that the mode cannot answer.
 
     Raises:
-        InputError: Steerable without an attribute, distributional without options or for a value.
+        InputError: Steerable without an attribute or with more than 9 personas, distributional without options or
+            for a value.
     """
     attribute = scenario.attribute
+    if mode is Mode.STEERABLE and k > 9:
+        raise InputError(f"steerable mode reads the chosen comment's number as one digit, k is {k}", "lower --k to 9")
     if mode is Mode.OVERTON and attribute is not None:
         raise InputError("overton mode carries all views, so it takes no attribute", "use --mode steerable")
     if mode is Mode.STEERABLE and attribute is None:

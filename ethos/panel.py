@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ethos.answer import Decision, Gate, Member, Panel, Source, Sourcing
-from ethos.calls import Call, Failure
+from ethos.calls import Call
 from ethos.errors import GenerationError, PoolEmpty
 from ethos.generation import Brief, Draft, generate_personas
 from ethos.llm import LanguageModel
 from ethos.persona import OriginKind, Persona
+from ethos.pool.record import KeptCall, Record
 from ethos.pool.retrieval import Pool, Retrieval
 from ethos.pool.store import Origin, Placed
 from ethos.prompts import PromptSet
@@ -45,13 +46,13 @@ class Assembly:
     Attributes:
         panel: Its members and the gate.
         calls: The calls that generated the new members.
-        failures: Attempts that failed on the way.
+        kept: The same calls in the record.
         seconds: Wall time of ``embed``, ``retrieve`` and ``persona``.
     """
 
     panel: Panel
     calls: tuple[Call, ...]
-    failures: tuple[Failure, ...]
+    kept: tuple[KeptCall, ...]
     seconds: Mapping[str, float]
 
 
@@ -73,20 +74,16 @@ def retrieve(pool: Pool, scenario: Scenario, request: PanelRequest) -> Retrieval
 
 
 def assemble(
-    pool: Pool,
-    scenario: Scenario,
-    request: PanelRequest,
-    model: Callable[[], LanguageModel],
-    keep_failures: Callable[[Sequence[Failure]], None],
+    pool: Pool, record: Record, scenario: Scenario, request: PanelRequest, model: Callable[[], LanguageModel]
 ) -> Assembly:
     """The panel of one scenario.
 
     Args:
         pool: Where personas are fetched from and stored in.
+        record: Where calls and failed attempts are kept, whether or not they lead to a panel.
         scenario: What is asked.
         request: How the panel is to be found.
         model: Gives the persona model; called only if something must be generated.
-        keep_failures: Records the failed attempts when generation as a whole fails.
 
     Raises:
         PoolEmpty: Only pool personas are allowed, and the pool has too few.
@@ -96,24 +93,22 @@ def assemble(
     started = time.perf_counter()
     found = retrieve(pool, scenario, request)
     retrieved = time.perf_counter()
-    seconds = {
-        "embed": found.encoding_seconds,
-        "retrieve": retrieved - started - found.encoding_seconds,
-        "persona": 0.0,
-    }
-    kept = tuple(member.persona for member in found.members)
-    missing = request.k - len(kept)
+    encoding = found.encoding_seconds
+    seconds = {"embed": encoding, "retrieve": retrieved - started - encoding, "persona": 0.0}
+    chosen = tuple(member.persona for member in found.members)
+    missing = request.k - len(chosen)
     if not missing:
         return Assembly(Panel(found.members, found.gate), (), (), seconds)
     writer = model()
-    [draft] = generate_personas(writer, [Brief(scenario, missing, kept)], request.prompts, request.seed)
+    [draft] = generate_personas(writer, [Brief(scenario, missing, chosen)], request.prompts, request.seed)
+    kept = record.keep_calls(draft.calls)
+    record.keep_failures(scenario, draft.failures)
     if draft.missing:
-        keep_failures(draft.failures)
         raise generation_error(draft)
-    members = (*found.members, *fresh_members(draft.personas, len(kept)))
+    members = (*found.members, *fresh_members(draft.personas, len(chosen)))
     store_generated(pool, scenario, draft.personas, members, writer, request)
     seconds["persona"] = time.perf_counter() - retrieved
-    return Assembly(Panel(members, found.gate), tuple(draft.calls), tuple(draft.failures), seconds)
+    return Assembly(Panel(members, found.gate), tuple(draft.calls), tuple(kept), seconds)
 
 
 def fresh_members(personas: Sequence[Persona], after: int) -> list[Member]:

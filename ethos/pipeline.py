@@ -16,11 +16,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ethos.answer import Answer, Comment, Outcome, Panel, Sourcing
+from ethos.answer import Answer, Comment, Member, Outcome, Panel, Sourcing
 from ethos.calls import AnyCall, Call, Failure, run
 from ethos.embedding import Embedder, SentenceEmbedder
 from ethos.errors import InputError, ModelError
-from ethos.llm import LanguageModel
+from ethos.llm import Completion, LanguageModel
 from ethos.llm.opening import open_model
 from ethos.modes import MODES, Task, check
 from ethos.panel import Assembly, PanelRequest, assemble
@@ -140,7 +140,8 @@ class Ethos:
             attribute: The value, group or country, as VITAL writes it (`Attribute.parse`).
             personas: Where personas may come from.
             seed: The same request with the same seed over the same pool gives the same answer.
-            priors: Weight of a persona by id, or by the start of its id; 1 for those not named.
+            priors: Weight of a persona by id, or by the start of its id; 1 for those not named. They weigh
+                distributional answers.
             progress: Told what is being done, for people who wait.
 
         Raises:
@@ -153,19 +154,16 @@ class Ethos:
         mode = _choice(Mode, mode, "mode")
         sourcing = _choice(Sourcing, personas, "personas")
         asked, warnings = _asked(scenario, mode, tuple(options), attribute)
-        check(mode, asked)
+        check(mode, asked, self.settings.k)
+        checked = self._checked(priors or {})
         request = PanelRequest(self.settings.k, sourcing, self.prompts, seed)
         progress("looking for a panel in the pool" if sourcing is not Sourcing.FRESH else "inventing a panel")
-        found = assemble(
-            self.pool,
+        found = self._recording(
             asked,
-            request,
-            lambda: self._persona_model(progress),
-            lambda failed: self._fail(asked, failed),
+            "persona",
+            lambda: assemble(self.pool, self.record, asked, request, lambda: self._persona_model(progress)),
         )
-        self.record.keep_failures(asked, found.failures)
-        weights = _weights(found.panel, priors or {})
-        invented = self.record.keep_calls(found.calls)
+        weights = _weights(found.panel, checked)
         progress(f"collecting {len(found.panel.members)} comments")
         comments, commenting = self._comment(asked, found.panel, seed)
         progress("writing the answer")
@@ -186,15 +184,18 @@ class Ethos:
             prompt_set=self.prompts.label,
             warnings=(*warnings, *_warnings(comments, outcome)),
         )
-        self.record.keep_answer(answer, [*invented, *commenting.kept, *ending.kept], version("ethos-pool"))
+        self.record.keep_answer(answer, [*found.kept, *commenting.kept, *ending.kept], version("ethos-pool"))
         return answer
 
     def _persona_model(self, progress: Progress) -> LanguageModel:
         progress("inventing the personas that the pool lacks")
         return self.model("persona_model")
 
-    def _fail(self, scenario: Scenario, failures: Sequence[Failure]) -> None:
-        self.record.keep_failures(scenario, failures)
+    def _checked(self, priors: Priors) -> Priors:
+        """Priors by full persona id."""
+        if any(not 0 <= weight < float("inf") for weight in priors.values()):
+            raise InputError("priors must be finite and not negative", "give --prior PERSONA_ID=WEIGHT")
+        return {self.pool.store.find(start): weight for start, weight in priors.items()}
 
     def _comment(self, scenario: Scenario, panel: Panel, seed: int) -> tuple[tuple[Comment, ...], _Stage]:
         """Stage 2: comments written before for the very same request are reused, the others are one batch."""
@@ -207,8 +208,8 @@ class Ethos:
         calls = self._recording(scenario, STAGE, lambda: run(model, STAGE, missing))
         for call, kept in zip(calls, self.record.keep_calls(calls), strict=True):
             known[call.key] = (kept, call.completion)
-        comments = tuple(
-            comment_of(member, known[key][1], known[key][0].id) for member, key in zip(panel.members, keys, strict=True)
+        comments = self._recording(
+            scenario, STAGE, lambda: tuple(_said(m, *known[key]) for m, key in zip(panel.members, keys, strict=True))
         )
         return comments, _Stage([known[key][0] for key in keys], list(calls), time.perf_counter() - started)
 
@@ -232,6 +233,10 @@ class Ethos:
 _ROLES = {"persona": "persona_model", "comment": "comment_model", "main": "model"}
 
 
+def _said(member: Member, kept: KeptCall, completion: Completion) -> Comment:
+    return comment_of(member, completion, kept.id)
+
+
 def _choice(kind: type[E], value: str, what: str) -> E:
     try:
         return kind(value)
@@ -249,23 +254,20 @@ def _asked(
         asked = scenario
     else:
         asked = Scenario.of(scenario, options)
-    if attribute is None:
-        return asked, []
-    if isinstance(attribute, str) and attribute in GOLD_CLASSES:
-        return asked, [
-            f"{attribute!r} is MoralChoice's gold class, not a group: it was left out, since it leaks the label"
-        ]
-    return asked.steered(Attribute.parse(attribute, mode) if isinstance(attribute, str) else attribute), []
+    if isinstance(attribute, str):
+        attribute = Attribute.parse(attribute, mode)
+    asked = asked if attribute is None else asked.steered(attribute)
+    if asked.attribute and asked.attribute.name in GOLD_CLASSES:
+        leak = f"{asked.attribute.name!r} is MoralChoice's gold class, not a group: left out, since it leaks the label"
+        return asked.steered(None), [leak]
+    return asked, []
 
 
 def _weights(panel: Panel, priors: Priors) -> tuple[float, ...]:
     """Priors over the panel, normalised."""
-    weights = [
-        next((w for start, w in priors.items() if start and member.persona.id.startswith(start)), 1.0)
-        for member in panel.members
-    ]
-    if any(not 0 <= weight < float("inf") for weight in weights) or not sum(weights):
-        raise InputError("priors must be finite, not negative, and not all zero", "give --prior PERSONA_ID=WEIGHT")
+    weights = [priors.get(member.persona.id, 1.0) for member in panel.members]
+    if not sum(weights):
+        raise InputError("the priors leave no persona of the panel any weight", "give one of them a weight above 0")
     return tuple(weight / sum(weights) for weight in weights)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -112,7 +113,9 @@ def _revision_of(connection: Connection) -> str | None:
 
 def _explanation(error: Exception, path: Path) -> PoolError:
     cause = str(error.orig if isinstance(error, DatabaseError) else error)
-    if any(sign in cause for sign in ("not a database", "malformed", "disk image")):
+    if "Could not decode" in cause:
+        cause = "a stored text is not UTF-8"
+    if any(sign in cause for sign in ("not a database", "malformed", "disk image", "not UTF-8")):
         return PoolDamaged(
             f"the pool database {path} is damaged: {cause}",
             "restore a backup, or move the file away to start anew",
@@ -133,6 +136,18 @@ def _make_private(folder: Path, path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
+def _use_wal(connection: Any) -> None:
+    """Switch the file to WAL once; that one pragma does not wait for other writers by itself."""
+    deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
 def _engine(path: Path) -> Engine:
     engine = create_engine(f"sqlite:///{path}")
 
@@ -142,13 +157,13 @@ def _engine(path: Path) -> Engine:
         connection.isolation_level = None
         for pragma in (
             f"busy_timeout={BUSY_MILLISECONDS}",
-            "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
             "trusted_schema=OFF",
             "secure_delete=ON",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        _use_wal(connection)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

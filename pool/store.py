@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.cleaning import digest
@@ -71,7 +71,7 @@ class Store:
         """Store personas made for a scenario, and the panel they complete, in one transaction.
 
         A persona that is there already gains an origin; it is never stored twice. The panel row is written last and
-        marks the scenario done; an earlier panel of the same size is kept.
+        marks the scenario done; an earlier complete panel of the same size is kept.
 
         Returns:
             How many of the personas are new to the pool.
@@ -81,18 +81,8 @@ class Store:
             if origin.model:
                 put_model(connection, origin.model)
             new = sum(self._put_persona(connection, scenario, persona, origin) for persona in personas)
-            rows = [
-                {
-                    "scenario_id": scenario.key,
-                    "k": len(panel),
-                    "rank": rank,
-                    "persona_id": p.persona.id,
-                    "relevance": p.relevance,
-                }
-                for rank, p in enumerate(panel, start=1)
-            ]
-            if rows and not _panel_rows(connection, scenario.key, len(panel)):
-                connection.execute(insert(schema.PanelRow), rows)
+            if panel and len(_panel_rows(connection, scenario.key, len(panel))) < len(panel):
+                _replace_panel(connection, scenario.key, panel)
         return new
 
     def _put_persona(self, connection: Connection, scenario: Scenario, persona: Persona, origin: Origin) -> bool:
@@ -249,8 +239,8 @@ class Store:
             return {
                 **count,
                 "scenarios_with_panel": connection.execute(panels).scalar(),
-                "status": dict(connection.execute(status).tuples().all()),
-                "origin_kinds": dict(connection.execute(kinds).tuples().all()),
+                "status": {row[0]: row[1] for row in connection.execute(status)},
+                "origin_kinds": {row[0]: row[1] for row in connection.execute(kinds)},
                 "distinct": dict(zip(ATTRIBUTES, connection.execute(select(*distinct)).one(), strict=True)),
             }
 
@@ -293,6 +283,17 @@ def resolve(connection: Connection, table: type[schema.Base], identifier: str, w
         return str(found[0])
     cause = "fits more than one" if found and identifier else "is the start of no"
     raise InputError(f"{identifier!r} {cause} {what} id", f"see `{listing}`")
+
+
+def _replace_panel(connection: Connection, scenario_id: str, panel: Sequence[Placed]) -> None:
+    """Store a panel; an earlier one of the same size, of which a member was retired, makes room."""
+    k = len(panel)
+    connection.execute(delete(schema.PanelRow).filter_by(scenario_id=scenario_id, k=k))
+    rows = [
+        {"scenario_id": scenario_id, "k": k, "rank": rank, "persona_id": p.persona.id, "relevance": p.relevance}
+        for rank, p in enumerate(panel, start=1)
+    ]
+    connection.execute(insert(schema.PanelRow), rows)
 
 
 def _panel_rows(connection: Connection, scenario_id: str, k: int) -> Sequence[Any]:

@@ -178,6 +178,15 @@ def test_what_is_no_unit_vector_is_refused_and_nothing_of_its_batch_is_stored(st
     assert store.vectors(ThreeNumbers.identity, ["good", "bad"]) == {}
 
 
+def test_the_statistics_count_what_is_there(store: Store) -> None:
+    store.add(VACCINE, [NURSE, RANCHER], GENERATED, placed(NURSE, RANCHER))
+    store.add(ORGANS, [NURSE], CURATED)
+    stats = store.stats()
+    assert (stats["personas"], stats["scenarios"], stats["origins"], stats["scenarios_with_panel"]) == (2, 2, 3, 1)
+    assert (stats["status"], stats["origin_kinds"]) == ({"active": 2}, {"generated": 2, "curated": 1})
+    assert stats["distinct"] == dict.fromkeys(NURSE.as_dict(), 2)
+
+
 def many_personas() -> list[Persona]:
     """One more than there are hexadecimal digits: two ids begin with the same one."""
     return [Persona(f"N{i}", f"V{i}", f"F{i}", f"R{i}", f"E{i}", f"S{i}") for i in range(17)]

@@ -1,0 +1,5 @@
+"""`python -m ethos.cli`."""
+
+from ethos.cli import main
+
+main()
