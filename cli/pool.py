@@ -20,6 +20,28 @@ def pool() -> None:
 
 
 @pool.command()
+@pool_options
+@as_json
+def init(as_json: bool, **given: Any) -> None:
+    """Install the starter pool: 112 health scenarios with six personas each, written for Ethos.
+
+    Needs no language model; a pool that has it already is left as it is.
+    """
+    from ethos.cli.render import print_json
+    from ethos.pipeline import Ethos
+    from ethos.pool.starter import install
+
+    with Ethos(settings=settings(given)) as ethos:
+        new = install(ethos.pool)
+        held = ethos.pool.store.stats()["personas"]
+        where = str(ethos.settings.pool)
+    if as_json:
+        print_json({"new_personas": new, "personas": held, "pool": where})
+    else:
+        click.echo(f"{new} new personas, {held} in the pool {where}.")
+
+
+@pool.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--limit", type=click.IntRange(1), help="Only the first N scenarios.")
 @model_options

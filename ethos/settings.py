@@ -11,6 +11,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from ethos.answer import DEFAULT_THRESHOLD
 from ethos.errors import ConfigurationError
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint
 from ethos.llm.weights import MINILM
@@ -51,7 +52,7 @@ class Settings:
     embedder: str = MINILM
     prompts: PromptSetName = PromptSetName.STRUCTURED
     k: int = 6
-    threshold: float = 0.5
+    threshold: float = DEFAULT_THRESHOLD
     precision: str = "auto"
     endpoint: Endpoint = field(default_factory=Endpoint)
 

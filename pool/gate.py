@@ -10,10 +10,6 @@ from collections.abc import Sequence
 from ethos.answer import Decision, Gate
 from ethos.pool.selection import Candidate
 
-# MiniLM cosine. Unrelated questions stay below 0.3, other questions of one health topic lie around 0.5, paraphrases
-# above 0.8.
-DEFAULT_THRESHOLD = 0.5
-
 
 def eligible(candidates: Sequence[Candidate], threshold: float) -> list[Candidate]:
     """The candidates near enough to be kept."""

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ethos.answer import Decision, Gate, Member, Source
+from ethos.answer import DEFAULT_THRESHOLD, Decision, Gate, Member, Source
 from ethos.embedding import Embedder
 from ethos.persona import Persona
 from ethos.pool.database import Database
-from ethos.pool.gate import DEFAULT_THRESHOLD, decide, eligible
+from ethos.pool.gate import decide, eligible
 from ethos.pool.index import ScenarioIndex
 from ethos.pool.selection import Candidate, Chosen, choose
 from ethos.pool.store import Origin, Placed, Store

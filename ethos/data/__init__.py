@@ -1,1 +1,1 @@
-"""Data that Ethos ships: scenarios for the demonstration."""
+"""Data that Ethos ships: the starter pool, and scenarios for the demonstration."""
