@@ -100,26 +100,22 @@ def show_answer(answer: dict[str, Any], comments: bool = True) -> None:
 
 def _panel_table(answer: dict[str, Any]) -> Table:
     shown = Table(box=box.SIMPLE_HEAD)
-    for column in ("#", "Persona", "Core value", "Framework", "Right/duty", "Emotion", "Stakeholder", "From"):
-        shown.add_column(column)
-    shown.add_column("Relev.", justify="right")
-    shown.add_column("Infl.", justify="right")
+    shown.add_column("#")
+    shown.add_column("Persona", ratio=1)
+    shown.add_column("Core value · framework · right/duty · emotion · stakeholder", ratio=3)
+    shown.add_column("From")
+    shown.add_column("Relevance", justify="right")
+    shown.add_column("Influence", justify="right")
+    texts = ("core_value", "ethical_framework", "right_duty", "emotion", "stakeholder_role")
     for member in answer["panel"]:
-        texts = (
-            "name",
-            "core_value",
-            "ethical_framework",
-            "right_duty",
-            "emotion",
-            "stakeholder_role",
-            "source",
-        )
         influence = member["influence"]
         shown.add_row(
             str(member["rank"]),
-            *(escape(member[name]) for name in texts),
+            escape(member["name"]),
+            escape(" · ".join(member[name] for name in texts)),
+            member["source"],
             f"{member['relevance']:.2f}",
-            NONE if influence is None else f"{influence:.2f}",
+            NONE if influence is None else f"{influence:.3f}",
         )
     return shown
 

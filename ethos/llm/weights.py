@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
+import io
 import shutil
 import tempfile
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,14 +121,14 @@ def _converted(gguf: Path) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
     from ethos.llm.quiet import quietly
 
-    with quietly():
+    # The conversion draws a bar of its own, which transformers' switch does not reach.
+    with quietly(), redirect_stderr(io.StringIO()):
         where, file = str(gguf.parent), gguf.name
         tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file)
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(where, gguf_file=file))
