@@ -65,16 +65,15 @@ class Pool:
             )
             return Retrieval(members, Gate(Decision.HIT, 1.0, self.threshold))
         encoded = self._index.encoding_seconds
-        candidates, vectors = self._index.nearest(scenario.situation)
+        around = self._index.nearest(scenario.situation)
         encoded = self._index.encoding_seconds - encoded
-        chosen = choose(eligible(candidates, self.threshold), vectors, k)
-        gate = decide(candidates, len(chosen), k, self.threshold)
+        chosen = choose(eligible(around.candidates, self.threshold), around.vectors, around.stakes, k)
+        gate = decide(around.candidates, len(chosen), k, self.threshold)
         return Retrieval(tuple(_member(rank, c) for rank, c in enumerate(chosen, start=1)), gate, encoded)
 
     def search(self, text: str, k: int) -> list[Candidate]:
         """The k personas whose scenarios are nearest to a text, whatever the gate would say."""
-        candidates, _ = self._index.nearest(text)
-        return sorted(candidates, key=lambda c: (-c.relevance, c.persona.id))[:k]
+        return sorted(self._index.nearest(text).candidates, key=lambda c: (-c.relevance, c.persona.id))[:k]
 
     def add(self, scenario: Scenario, personas: Sequence[Persona], origin: Origin, panel: Sequence[Placed] = ()) -> int:
         """Store personas made for a scenario; see `Store.add`."""

@@ -1,14 +1,14 @@
 """Chooses a panel: from candidates with relevance and value vectors to k personas that cover the values at stake.
 
-Pure arithmetic on arrays: knows no database, index or model. The method is design.md section 6, the .721 row:
-the values a scenario raises are estimated from those of its nearest scenarios' personas, then personas are chosen
-greedily to cover that estimate, distinct in every attribute.
+Pure arithmetic on arrays: knows no database, index or model. Personas are chosen greedily to cover what is at stake, as
+`ethos.pool.demand` estimates it, distinct in every attribute (design.md section 6).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from ethos.embedding import Vectors
 from ethos.persona import Persona
 
 COVERED = 0.7  # cosine from which two value texts count as the same value (design.md section 6)
-SHARPNESS = 0.1  # a neighbour's say in the estimate falls by e for each 0.1 of similarity
+TARGETS = 400  # values that are looked at, those most at stake first; the rest hold next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,13 @@ class Chosen:
     gain: float
 
 
-def choose(candidates: Sequence[Candidate], vectors: Vectors, k: int) -> list[Chosen]:
+def choose(candidates: Sequence[Candidate], vectors: Vectors, stakes: NDArray[np.float64], k: int) -> list[Chosen]:
     """Choose up to k candidates that cover the values at stake and differ in every attribute.
 
     Args:
-        candidates: In any order; the result does not depend on it.
+        candidates: In any order, one a persona; the result does not depend on it.
         vectors: Unit rows of the candidates' value texts, float32, (values, dimensions).
+        stakes: How much each value is at stake, summing to 1 (`ethos.pool.demand`).
         k: Most to choose.
 
     Returns:
@@ -65,36 +66,30 @@ def choose(candidates: Sequence[Candidate], vectors: Vectors, k: int) -> list[Ch
     ordered = sorted(candidates, key=lambda candidate: (-candidate.relevance, candidate.persona.id))
     if not ordered:
         return []
-    demand = _demand(ordered, len(vectors))
+    targets = np.argsort(-stakes, kind="stable")[:TARGETS]
     owned = np.array([candidate.values for candidate in ordered])
-    alike = vectors @ vectors.T >= COVERED
-    covers = alike[owned[:, 0]] | alike[owned[:, 1]]
-    taken: list[set[str]] = []
+    alike = vectors @ vectors[targets].T >= COVERED
+    covers = (alike[owned[:, 0]] | alike[owned[:, 1]]).astype(np.float64)
+    slots = _codes(ordered)
     free = np.ones(len(ordered), dtype=bool)
-    left = demand.copy()
+    left = stakes[targets].copy()
     chosen: list[Chosen] = []
     while len(chosen) < k and free.any():
         gains = np.where(free, covers @ left, -1.0)
         # The first of equals is the most relevant, then the smallest id: stable under any order of insertion.
         best = int(np.argmax(gains > gains.max() - 1e-9))
         chosen.append(Chosen(ordered[best], float(gains[best])))
-        left[covers[best]] = 0.0
-        taken.append({_slot(i, text) for i, text in enumerate(ordered[best].persona.texts())})
-        free[best] = False
-        for position in np.flatnonzero(free):
-            slots = {_slot(i, text) for i, text in enumerate(ordered[position].persona.texts())}
-            free[position] = not slots & taken[-1]
+        left[covers[best] > 0] = 0.0
+        free &= (slots != slots[best]).all(axis=1)
     return chosen
 
 
-def _demand(candidates: Sequence[Candidate], values: int) -> NDArray[np.float64]:
-    """How much each value is at stake, summing to 1: its owners' votes, weighted by their nearness."""
-    votes = np.zeros(values)
-    for candidate in candidates:
-        votes[list(candidate.values)] += np.exp(candidate.relevance / SHARPNESS)
-    total: float = votes.sum()
-    return votes / total
+def _codes(candidates: Sequence[Candidate]) -> NDArray[np.int64]:
+    """One number an attribute text, equal where the texts count as the same: (candidates, 6)."""
+    numbers: dict[str, int] = {}
+    return np.array([[numbers.setdefault(text, len(numbers)) for text in _folded(c.persona)] for c in candidates])
 
 
-def _slot(attribute: int, text: str) -> str:
-    return f"{attribute}:{fold(text)}"
+@lru_cache(maxsize=200_000)
+def _folded(persona: Persona) -> tuple[str, ...]:
+    return tuple(map(fold, persona.texts()))

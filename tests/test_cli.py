@@ -115,7 +115,7 @@ def test_a_persona_leads_back_to_its_answers(pool: Path) -> None:
 def test_people_see_panel_comments_answer_and_influence(pool: Path) -> None:
     result = ethos("answer", *TASKS["moral"], pool=pool)
     assert result.returncode == 0, result.stderr
-    for part in ("Gate:", "Core value", "Answer", "Influence is", "Recorded: ethos audit show"):
+    for part in ("Gate:", "Persona", "Relevance", "Answer", "Influence is", "Recorded: ethos audit show"):
         assert part in " ".join(result.stdout.split())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,11 +13,21 @@ from hypothesis import strategies as st
 
 from ethos.answer import Decision, Gate
 from ethos.persona import Persona, clashes
+from ethos.pool import selection
+from ethos.pool.demand import values_at_stake
 from ethos.pool.gate import decide, eligible
-from ethos.pool.selection import Candidate, choose
+from ethos.pool.selection import Candidate, Chosen
 
 TEXTS = 4  # texts an attribute can have in the drawn candidates
 VECTORS = np.eye(2 * TEXTS, dtype=np.float32)  # unlike values: each covers itself alone
+
+
+def choose(candidates: Sequence[Candidate], vectors: Any, k: int) -> list[Chosen]:
+    """The choice where each value is at stake as much as the candidates who hold it are near."""
+    votes = np.zeros(len(vectors))
+    for one in sorted(candidates, key=lambda one: one.persona.id):  # sums depend on their order
+        votes[list(one.values)] += np.exp(one.relevance / 0.1)
+    return selection.choose(candidates, vectors, votes / max(votes.sum(), 1.0), k)
 
 
 def persona(*numbers: int) -> Persona:
@@ -138,3 +149,22 @@ def test_the_gate_tells_hit_partial_and_miss(relevances: list[float], chosen: in
 def test_a_candidate_at_the_threshold_is_kept() -> None:
     found = [candidate(0, 0.5), candidate(1, 0.499999), candidate(2, 0.8)]
     assert eligible(found, 0.5) == [found[0], found[2]]
+
+
+def unit(*numbers: float) -> Any:
+    row = np.array(numbers, dtype=np.float32)
+    return row / np.linalg.norm(row)
+
+
+def test_the_values_of_nearer_scenarios_are_more_at_stake() -> None:
+    neighbours = np.stack([unit(1, 0, 0, 0), unit(0, 1, 0, 0)])
+    values = np.stack([unit(0, 0, 1, 0), unit(0, 0, 0, 1)])
+    stakes = values_at_stake(unit(1, 0.1, 0, 0), neighbours, [[0], [1]], values)
+    assert stakes.sum() == pytest.approx(1.0)
+    assert stakes[0] > stakes[1] > 0
+
+
+def test_of_values_found_alike_the_one_the_scenario_is_about_is_more_at_stake() -> None:
+    query = unit(1, 0, 0)
+    stakes = values_at_stake(query, query[None, :], [[0, 1]], np.stack([unit(1, 1, 0), unit(0, 0, 1)]))
+    assert stakes[0] > stakes[1] > 0

@@ -65,7 +65,7 @@ def retire(database: Database, persona: Persona) -> None:
 
 
 def found_by(index: ScenarioIndex, situation: str) -> set[str]:
-    candidates, _ = index.nearest(situation)
+    candidates = index.nearest(situation).candidates
     return {candidate.persona.name for candidate in candidates}
 
 
@@ -218,14 +218,16 @@ def test_the_start_of_no_persona_is_refused(store: Store, identifier: str) -> No
 
 
 def test_an_empty_pool_has_no_candidates(store: Store, embedder: SentenceEmbedder) -> None:
-    candidates, vectors = ScenarioIndex(store, embedder).nearest(VACCINE.situation)
-    assert (candidates, len(vectors)) == ([], 0)
+    around = ScenarioIndex(store, embedder).nearest(VACCINE.situation)
+    candidates, vectors = around.candidates, around.vectors
+    assert (candidates, len(vectors)) == ((), 0)
 
 
 def test_a_candidate_carries_its_nearest_scenario_and_its_values(store: Store, embedder: SentenceEmbedder) -> None:
     store.add(VACCINE, [NURSE], CURATED)
     store.add(ORGANS, [NURSE, RANCHER], CURATED)
-    candidates, vectors = ScenarioIndex(store, embedder).nearest("Having the yearly flu shot")
+    around = ScenarioIndex(store, embedder).nearest("Having the yearly flu shot")
+    candidates, vectors = around.candidates, around.vectors
     found = {candidate.persona: candidate for candidate in candidates}
     assert set(found) == {NURSE, RANCHER}
     assert found[NURSE].situation == VACCINE.situation
@@ -236,7 +238,7 @@ def test_a_candidate_carries_its_nearest_scenario_and_its_values(store: Store, e
 
 def test_a_scenario_is_nearest_to_itself(store: Store, embedder: SentenceEmbedder) -> None:
     store.add(VACCINE, [NURSE], CURATED)
-    [candidate], _ = ScenarioIndex(store, embedder).nearest(VACCINE.situation)
+    [candidate] = ScenarioIndex(store, embedder).nearest(VACCINE.situation).candidates
     assert candidate.relevance == pytest.approx(1.0, abs=1e-5)
     assert candidate.relevance <= 1.0
 
@@ -261,8 +263,8 @@ def test_a_second_index_reads_vectors_instead_of_making_them(store: Store, embed
             raise AssertionError(f"encoded again: {texts}")
 
     store.add(VACCINE, [NURSE], CURATED)
-    first, _ = ScenarioIndex(store, embedder).nearest(VACCINE.situation)
-    second, _ = ScenarioIndex(store, Forgetful()).nearest(VACCINE.situation)
+    first = ScenarioIndex(store, embedder).nearest(VACCINE.situation).candidates
+    second = ScenarioIndex(store, Forgetful()).nearest(VACCINE.situation).candidates
     assert first == second
 
 
@@ -270,7 +272,7 @@ def test_vectors_of_two_embedders_never_mix(database: Database, store: Store, em
     store.add(VACCINE, [NURSE], CURATED)
     real, small = ScenarioIndex(store, embedder), ScenarioIndex(store, ThreeNumbers())
     for _ in range(2):  # the second time from what is stored
-        assert [vectors.shape for _, vectors in (real.nearest("A flu shot"), small.nearest("A flu shot"))] == [
+        assert [around.vectors.shape for around in (real.nearest("A flu shot"), small.nearest("A flu shot"))] == [
             (2, 384),
             (2, 3),
         ]

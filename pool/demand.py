@@ -1,0 +1,47 @@
+"""Estimates which values a scenario raises, from the values of the personas made for its neighbours.
+
+Pure arithmetic on arrays: knows no database, index or model. Learns from nothing but the pool's own scenarios, so it
+improves as the pool grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ethos.embedding import Vectors
+
+# Tuned on VITAL's development half, flat around these: benchmarks/panel.py.
+KERNEL = 2.0  # how fast a neighbour's say falls with its distance
+NOISE = 1.0  # how far one scenario's values are a matter of who wrote them
+NAMED = 2.0  # how much likelier a value is that the scenario itself is about
+
+
+def values_at_stake(
+    query: Vectors, neighbours: Vectors, owned: Sequence[Sequence[int]], values: Vectors
+) -> NDArray[np.float64]:
+    """How much each value is at stake in a scenario.
+
+    Kernel ridge regression (the mean of a Gaussian process) from the neighbours' vectors to which values were found in
+    them, around the neighbours' average; then raised by how near the value's own words are to the scenario.
+
+    Args:
+        query: The scenario's unit vector, float32, (dimensions,).
+        neighbours: Unit rows of the nearest scenarios, float32, (neighbours, dimensions).
+        owned: For each neighbour the rows of the values that personas made for it hold.
+        values: Unit rows of the value texts, float32, (values, dimensions).
+
+    Returns:
+        One share a value, not negative, summing to 1.
+    """
+    found = np.zeros((len(neighbours), len(values)))
+    for row, columns in enumerate(owned):
+        found[row, list(columns)] = 1.0
+    average = found.mean(axis=0)
+    kernel = np.exp(KERNEL * (neighbours @ neighbours.T - 1.0)) + NOISE * np.eye(len(neighbours))
+    weights = np.linalg.solve(kernel, np.exp(KERNEL * (neighbours @ query - 1.0)))
+    expected = np.maximum(weights @ (found - average) + average, 0.0)
+    stake: NDArray[np.float64] = expected * np.exp(NAMED * (values @ query))
+    return stake / stake.sum()
