@@ -17,7 +17,7 @@ import torch
 from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedTokenizerBase
 
-from ethos.errors import ConfigurationError
+from ethos.errors import ConfigurationError, ModelError
 from ethos.llm import Completion, Message, ModelIdentity, OptionReading, Request
 from ethos.llm.quiet import quietly
 from ethos.llm.steering import Grammars, RowLimits, Steering
@@ -83,12 +83,13 @@ class LocalModel:
         """Write all requests as one batch; the tokens that all prompts share are read once.
 
         Raises:
+            ModelError: A prompt and its reply are longer than the model's context.
             ConfigurationError: The model cannot be loaded.
         """
         if not requests:
             return []
         started = time.perf_counter()
-        rows = [self._encode(request.messages) for request in requests]
+        rows = [self._encode(request.messages, request.max_tokens) for request in requests]
         with quietly(), torch.inference_mode():
             batch = self._shared(rows)
             start = batch.ids.shape[1]
@@ -131,12 +132,13 @@ class LocalModel:
 
         Raises:
             UnreadableReply: No label is a token of this model.
+            ModelError: A prompt is longer than the model's context.
             ConfigurationError: The model cannot be loaded.
         """
         if not prompts:
             return []
         started = time.perf_counter()
-        rows = [self._encode(prompt) for prompt in prompts]
+        rows = [self._encode(prompt, 1) for prompt in prompts]
         with torch.inference_mode():
             probabilities = torch.softmax(self._next_logits(self._shared(rows)).float(), dim=-1)
         seconds = time.perf_counter() - started
@@ -190,8 +192,15 @@ class LocalModel:
         vocabulary = self._tokenizer.get_vocab().items()
         return {i: label for token, i in sorted(vocabulary) if (label := label_of(token, labels)) is not None}
 
-    def _encode(self, messages: tuple[Message, ...]) -> list[int]:
-        return list(self._tokenizer.encode(self._prompt(messages), add_special_tokens=False))
+    def _encode(self, messages: tuple[Message, ...], room: int) -> list[int]:
+        ids = list(self._tokenizer.encode(self._prompt(messages), add_special_tokens=False))
+        context = getattr(self._model.config, "max_position_embeddings", None)
+        if context is not None and len(ids) + room > context:
+            raise ModelError(
+                f"a prompt of {len(ids):,} tokens and {room} new ones exceed the {context:,} that {self._name} reads",
+                "shorten the scenario, lower --k, or name a model with a longer context",
+            )
+        return ids
 
     def _prompt(self, messages: tuple[Message, ...]) -> str:
         """The chat as the model's template writes it, up to where the reply begins."""
