@@ -34,7 +34,7 @@ class EthosGroup(click.Group):
 @click.group(cls=EthosGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("ethos-pool"), prog_name="ethos")
 def main() -> None:
-    r"""Pluralistic answers to health scenarios, from a pool of personas that you can audit.
+    """Pluralistic answers to health scenarios, from a pool of personas that you can audit.
 
     \b
     Start here:

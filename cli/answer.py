@@ -56,7 +56,7 @@ def answer(
     as_json: bool,
     **given: Any,
 ) -> None:
-    r"""Answer TEXT (or - for standard input) from a panel of contrasting personas, and record how.
+    """Answer TEXT (or - for standard input) from a panel of contrasting personas, and record how.
 
     \b
     Examples:

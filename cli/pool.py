@@ -47,7 +47,7 @@ def init(as_json: bool, **given: Any) -> None:
 @model_options
 @as_json
 def build(files: tuple[Path, ...], limit: int | None, as_json: bool, **given: Any) -> None:
-    r"""Invent personas for the scenarios in FILES and store them.
+    """Invent personas for the scenarios in FILES and store them.
 
     A file has one scenario a line, or is JSON lines, or VITAL's JSON as it is. One question asked of many groups
     makes one set of personas. A build that was stopped goes on where it stopped.

@@ -44,4 +44,5 @@ def values_at_stake(
     weights = np.linalg.solve(kernel, np.exp(KERNEL * (neighbours @ query - 1.0)))
     expected = np.maximum(weights @ (found - average) + average, 0.0)
     stake: NDArray[np.float64] = expected * np.exp(NAMED * (values @ query))
-    return stake / stake.sum()
+    share: NDArray[np.float64] = stake / stake.sum()
+    return share
