@@ -99,7 +99,7 @@ def show_answer(answer: dict[str, Any], comments: bool = True) -> None:
 
 
 def _panel_table(answer: dict[str, Any]) -> Table:
-    shown = Table(box=box.SIMPLE_HEAD)
+    shown = Table(box=box.SIMPLE_HEAD, expand=True)
     shown.add_column("#")
     shown.add_column("Persona", ratio=1)
     shown.add_column("Core value · framework · right/duty · emotion · stakeholder", ratio=3)
