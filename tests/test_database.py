@@ -202,6 +202,7 @@ def test_opening_waits_for_another_process_in_its_first_write(folder: Path) -> N
     end.start()
     try:
         Database(folder).close()
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     finally:
         end.join()
         other.close()
