@@ -47,6 +47,12 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
         show_default=True,
         help="Ours, as printed in the paper, or as in the authors' scripts.",
     ),
+    click.option(
+        "--plan",
+        envvar="ETHOS_PLAN",
+        is_flag=True,
+        help="Deal out who each invented persona is and on which side; with the structured prompts.",
+    ),
     click.option("--k", envvar="ETHOS_K", type=int, default=6, show_default=True, help="Personas in a panel."),
     click.option(
         "--seed",
@@ -100,7 +106,7 @@ def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
 
 def settings(given: dict[str, Any]) -> Settings:
     """Settings from the options of a command; `given` may hold others, which are left alone."""
-    names = ("model", "comment_model", "persona_model", "embedder", "prompts", "k", "precision")
+    names = ("model", "comment_model", "persona_model", "embedder", "prompts", "plan", "k", "precision")
     endpoint = Endpoint(given.get("base_url", ""), os.environ.get("ETHOS_API_KEY", ""), given.get("in_flight"))
     chosen = {name: given[name] for name in names if name in given}
     return Settings(pool=given.get("pool") or default_pool(), endpoint=endpoint, **chosen)

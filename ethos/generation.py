@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ethos.calls import Call, Failure, derived_seed, run
 from ethos.cleaning import fold
 from ethos.errors import InputError
 from ethos.llm import DISTINCT, LanguageModel, Message, Request, schema_text, user
 from ethos.persona import ATTRIBUTES, LABELS, Persona, clashes
+from ethos.plan import Row, sample_rows
 from ethos.prompts import PromptSet, fill
 from ethos.scenario import Scenario
 
@@ -24,8 +26,24 @@ EXAMPLES = 2  # a request
 STAGE = "persona"
 
 # Neither a quote, which would end the JSON string, nor a comma or colon, which part attributes in the paper's line.
-_FREE_TEXT = {"type": "string", "pattern": r'^[^\s",:;\\{}\[\]][^",:;\\{}\[\]\n\t]{2,47}$'}
+# Without \s, at which llama.cpp's server silently drops the whole pattern.
+_START, _PLAIN = r'[^ ",:;\\{}\[\]\n\t]', r'[^",:;\\{}\[\]\n\t]'
+_FREE_TEXT = f"^{_START}{_PLAIN}{{2,47}}$"
+_PLACED = f"(at|for|from|in|of|on|with) {_START}{_PLAIN}{{2,36}}"  # what grounds a group: a place, a relation
 _ORDER = ("stakeholder_role", "core_value", "ethical_framework", "right_duty", "emotion", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A persona that shows the model what is wanted.
+
+    Attributes:
+        subject: The scenario it was made for, as prompts name it; another one than the brief's.
+        persona: The reply to show.
+    """
+
+    subject: str
+    persona: Persona
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +54,16 @@ class Brief:
         scenario: What the personas judge.
         count: How many are needed.
         kept: Personas of the panel that are already chosen; the new ones must differ from them.
+        examples: What to show the model in place of the prompt set's own examples, nearest first. A prompt set that
+            asks for lines shows none.
+        uncovered: Values, rights and duties at stake that nobody of `kept` speaks for, most at stake first.
     """
 
     scenario: Scenario
     count: int
     kept: tuple[Persona, ...] = ()
+    examples: tuple[Example, ...] = ()
+    uncovered: tuple[str, ...] = ()
 
 
 @dataclass
@@ -70,8 +93,10 @@ class Draft:
         self.personas.append(persona)
 
 
-def generate_personas(model: LanguageModel, briefs: Sequence[Brief], prompts: PromptSet, seed: int) -> list[Draft]:
-    """Generate the personas of all briefs, batched over briefs, in at most `MAX_ATTEMPTS` rounds.
+def generate_personas(
+    model: LanguageModel, briefs: Sequence[Brief], prompts: PromptSet, seed: int, attempts: int = MAX_ATTEMPTS
+) -> list[Draft]:
+    """Generate the personas of all briefs, batched over briefs, in at most `attempts` rounds.
 
     Returns:
         One draft a brief, in order; a draft with `missing` > 0 ran out of attempts and says why in `failures`.
@@ -81,7 +106,7 @@ def generate_personas(model: LanguageModel, briefs: Sequence[Brief], prompts: Pr
     """
     drafts = [Draft(brief) for brief in briefs]
     ask, take = _FORMATS[prompts.personas["format"]]
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    for attempt in range(1, attempts + 1):
         pending = [(draft, request) for draft in drafts for request in ask(draft, prompts, seed, attempt)]
         if not pending:
             break
@@ -92,6 +117,18 @@ def generate_personas(model: LanguageModel, briefs: Sequence[Brief], prompts: Pr
     return drafts
 
 
+def read_lines(brief: Brief, reply: str) -> tuple[list[Persona], list[str]]:
+    """The valid, distinct personas of a reply in the paper's lines, and why its other lines are refused."""
+    trial, reasons = Draft(brief), []
+    for line in reply.splitlines():
+        if ":" in line and trial.missing:
+            try:
+                trial.offer(Persona.parse(line))
+            except InputError as error:
+                reasons.append(error.message)
+    return trial.personas, reasons
+
+
 def _ask_lines(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> list[Request]:
     """One request for all personas, as in the paper; asked whole again when its reply falls short."""
     if not draft.missing:
@@ -99,7 +136,10 @@ def _ask_lines(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> lis
     table, scenario = prompts.personas, draft.brief.scenario
     text = fill(table["user"], k=draft.brief.count, subject=scenario.subject)
     if draft.brief.kept:
+        # Not on a full miss, whose prompt is the paper's to the letter.
         text += table["taken"].format(lines="\n".join(persona.line for persona in draft.brief.kept))
+        if draft.brief.uncovered:
+            text += table["uncovered"].format(values="\n".join(draft.brief.uncovered))
     limit = table.get("max_tokens_options", table["max_tokens"]) if scenario.options else table["max_tokens"]
     chat = user(text, table["system"])
     return [Request(chat, limit, table["temperature"], derived_seed(seed, STAGE, scenario.key, attempt))]
@@ -107,44 +147,58 @@ def _ask_lines(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> lis
 
 def _take_lines(draft: Draft, call: Call, attempt: int) -> None:
     """Accept a reply only whole: k valid, distinct personas; otherwise every reason is kept."""
-    trial = Draft(draft.brief)
-    reasons = []
-    lines = [line for line in call.completion.text.splitlines() if ":" in line]
-    for line in lines:
-        if not trial.missing:
-            break
-        try:
-            trial.offer(Persona.parse(line))
-        except InputError as error:
-            reasons.append(error.message)
-    if trial.missing:
-        summary = f"{len(trial.personas)} of {draft.brief.count} personas are valid and distinct"
+    personas, reasons = read_lines(draft.brief, call.completion.text)
+    if len(personas) < draft.brief.count:
+        summary = f"{len(personas)} of {draft.brief.count} personas are valid and distinct"
         draft.failures.append(Failure(STAGE, attempt, "; ".join([summary, *reasons]), call.completion.text))
     else:
-        draft.personas = trial.personas
+        draft.personas = personas
 
 
 def _ask_schema(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> list[Request]:
-    """One request for each missing persona, each with its own framework and its own share of the emotions."""
-    table, brief = prompts.personas, draft.brief
-    others = [*brief.kept, *draft.personas]
-    rng = random.Random(derived_seed(seed, STAGE, brief.scenario.key, attempt))
-    frameworks = _free(table["frameworks"], others, "ethical_framework", rng)
-    emotions = _free(table["emotions"], others, "emotion", rng)
-    examples = rng.sample(table["examples"], len(table["examples"]))
-    count = draft.missing
-    if len(frameworks) < count or len(emotions) < count:
-        raise InputError(f"the {prompts.name} prompts cannot plan {brief.count} distinct personas", "lower --k")
+    """One request for each row that has no persona yet; the rows outlast the attempts."""
+    table, brief, key = prompts.personas, draft.brief, draft.brief.scenario.key
+    rows = sample_rows(table, brief.count, brief.kept, derived_seed(seed, STAGE, key))
+    held = {fold(text) for persona in draft.personas for text in (persona.ethical_framework, persona.emotion)}
+    # Sorted, not filtered: a model that does not keep to the schema may hold what belongs to two rows, or to none.
+    waiting = sorted(rows, key=lambda row: any(fold(text) in held for text in (row.framework, *row.emotions)))
+    waiting = waiting[: draft.missing]
+    values = _values_to_speak_for(draft, len(waiting))
+    examples = _shuffled_examples(brief, table, derived_seed(seed, STAGE, key, attempt))
+    # A small model that is asked again writes the same again, unless it is warmed up.
+    temperature = table["temperature"] + 0.1 * (attempt - 1)
     requests = []
-    for row in range(count):
-        shown = [examples[(EXAMPLES * row + i) % len(examples)] for i in range(EXAMPLES)]
-        chat = _schema_chat(prompts, brief, others, frameworks[row], shown)
-        schema = _schema(frameworks[row], emotions[row::count], others, shown)
-        row_seed = derived_seed(seed, STAGE, brief.scenario.key, attempt, row)
-        # A small model that is asked again writes the same again, unless it is warmed up.
-        temperature = table["temperature"] + 0.1 * (attempt - 1)
+    for number, row in enumerate(waiting):
+        shown = [examples[(EXAMPLES * number + i) % len(examples)] for i in range(EXAMPLES)]
+        chat = _schema_chat(prompts, draft, row, values[number], shown)
+        schema = _schema(draft, row, values[number], shown)
+        row_seed = derived_seed(seed, STAGE, key, attempt, number)
         requests.append(Request(chat, table["max_tokens"], temperature, row_seed, schema))
     return requests
+
+
+def _shuffled_examples(brief: Brief, table: Mapping[str, Any], seed: int) -> list[Example]:
+    """The brief's own examples, as many as its rows can show, then the prompt set's."""
+    rng = random.Random(seed)
+    near = [example for example in brief.examples if example.persona not in brief.kept][: EXAMPLES * brief.count]
+    shipped = [
+        Example(shown["subject"], Persona(**{attribute: shown[attribute] for attribute in ATTRIBUTES}))
+        for shown in table["examples"]
+    ]
+    return [*rng.sample(near, len(near)), *rng.sample(shipped, len(shipped))]
+
+
+def _values_to_speak_for(draft: Draft, rows: int) -> list[tuple[str, ...]]:
+    """For each row at most one uncovered value and one right or duty, none of them for two rows."""
+    held = {fold(text) for persona in draft.personas for text in (persona.core_value, persona.right_duty)}
+    waiting = [text for text in draft.brief.uncovered if fold(text) not in held]
+    duties = [text for text in waiting if _is_duty(text)]
+    values = [text for text in waiting if not _is_duty(text)]
+    return [(*values[row : row + 1], *duties[row : row + 1]) for row in range(rows)]
+
+
+def _is_duty(text: str) -> bool:
+    return fold(text).startswith(("right", "duty"))
 
 
 def _take_schema(draft: Draft, call: Call, attempt: int) -> None:
@@ -164,50 +218,57 @@ def _persona_of(reply: str) -> Persona:
     return Persona(**data)
 
 
-def _free(texts: Sequence[str], others: Sequence[Persona], attribute: str, rng: random.Random) -> list[str]:
-    """The texts no other persona of the panel has, in random order."""
-    taken = {fold(getattr(persona, attribute)) for persona in others}
-    free = [text for text in texts if fold(text) not in taken]
-    rng.shuffle(free)
-    return free
-
-
-def _schema(
-    framework: str, emotions: Sequence[str], others: Sequence[Persona], examples: Sequence[dict[str, str]]
-) -> str:
+def _schema(draft: Draft, row: Row, values: Sequence[str], examples: Sequence[Example]) -> str:
     """The schema of one persona; what others already have, or an example shows, is excluded while decoding."""
+    avoided = [*draft.brief.kept, *draft.personas, *(example.persona for example in examples)]
+    wanted = {fold(value) for value in values}  # an example may hold what this row is asked to speak for
     properties: dict[str, object] = {}
     for attribute in _ORDER:
         if attribute == "ethical_framework":
-            properties[attribute] = {"enum": [framework]}
+            properties[attribute] = {"enum": [row.framework]}
         elif attribute == "emotion":
-            properties[attribute] = {"enum": list(emotions)}
+            properties[attribute] = {"enum": list(row.emotions)}
         else:
-            taken = {getattr(persona, attribute) for persona in others} | {example[attribute] for example in examples}
-            properties[attribute] = {**_FREE_TEXT, "not": {"enum": sorted(taken)}}
-    return schema_text(
-        {
-            "type": "object",
-            "properties": properties,
-            "required": list(_ORDER),
-            "additionalProperties": False,
-            DISTINCT: True,
-        }
-    )
+            begun = row.stakeholder and attribute == "stakeholder_role"
+            pattern = f"^{row.stakeholder} {_PLACED}$" if begun else _FREE_TEXT
+            taken = {getattr(persona, attribute) for persona in avoided}
+            excluded = sorted(text for text in taken if fold(text) not in wanted)
+            properties[attribute] = {"type": "string", "pattern": pattern, "not": {"enum": excluded}}
+    shape = {"type": "object", "properties": properties, "required": list(_ORDER), "additionalProperties": False}
+    return schema_text({**shape, DISTINCT: True})
 
 
 def _schema_chat(
-    prompts: PromptSet, brief: Brief, others: Sequence[Persona], framework: str, examples: Sequence[dict[str, str]]
+    prompts: PromptSet, draft: Draft, row: Row, values: Sequence[str], examples: Sequence[Example]
 ) -> tuple[Message, ...]:
+    """Examples as turns of the chat, asked for as the row is, so that a small model sees what the notes are for."""
     table = prompts.personas
     turns = []
     for example in examples:
-        asked = fill(table["user"], subject=example["subject"], taken="", framework=example["ethical_framework"])
-        shown = {attribute: example[attribute] for attribute in _ORDER}
+        persona = example.persona
+        spoken = [persona.right_duty if _is_duty(value) else persona.core_value for value in values]
+        notes = _notes(table, (), spoken, persona.stakeholder_role if row.stakeholder else "", "")
+        asked = fill(table["user"], subject=example.subject, notes=notes, framework=persona.ethical_framework)
+        shown = {attribute: getattr(persona, attribute) for attribute in _ORDER}
         turns += [Message("user", asked), Message("assistant", json.dumps(shown, ensure_ascii=False))]
-    taken = table["taken"].format(lines="\n".join(persona.line for persona in others)) if others else ""
-    asked = fill(table["user"], subject=brief.scenario.subject, taken=taken, framework=framework)
+    others = [*draft.brief.kept, *draft.personas]
+    notes = _notes(table, others, values, row.stakeholder, row.stance)
+    asked = fill(table["user"], subject=draft.brief.scenario.subject, notes=notes, framework=row.framework)
     return (Message("system", table["system"]), *turns, Message("user", asked))
+
+
+def _notes(
+    table: Mapping[str, Any], others: Iterable[Persona], values: Sequence[str], stakeholder: str, stance: str
+) -> str:
+    lines = "\n".join(persona.line for persona in others)
+    return "".join(
+        (
+            table["taken"].format(lines=lines) if lines else "",
+            table["uncovered"].format(values=" and ".join(values)) if values else "",
+            table["stakeholder"].format(stakeholder=stakeholder) if stakeholder else "",
+            table["stance"].format(stance=stance) if stance else "",
+        )
+    )
 
 
 _Ask = Callable[[Draft, PromptSet, int, int], list[Request]]

@@ -100,7 +100,9 @@ def assemble(
     if not missing:
         return Assembly(Panel(found.members, found.gate), (), (), seconds)
     writer = model()
-    [draft] = generate_personas(writer, [Brief(scenario, missing, chosen)], request.prompts, request.seed)
+    examples = () if request.sourcing is Sourcing.FRESH else pool.examples(scenario)
+    brief = Brief(scenario, missing, chosen, examples, found.uncovered)
+    [draft] = generate_personas(writer, [brief], request.prompts, request.seed)
     kept = record.keep_calls(draft.calls)
     record.keep_failures(scenario, draft.failures)
     if draft.missing:

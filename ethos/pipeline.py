@@ -25,6 +25,7 @@ from ethos.llm.opening import open_model
 from ethos.modes import MODES, Task, check
 from ethos.panel import Assembly, PanelRequest, assemble
 from ethos.perspectives import STAGE, comment_of, comment_requests
+from ethos.plan import planned
 from ethos.pool.record import KeptCall, Record
 from ethos.pool.retrieval import Pool
 from ethos.pool.store import now
@@ -102,8 +103,13 @@ class Ethos:
 
     @cached_property
     def prompts(self) -> PromptSet:
-        """The prompt set of stages 1 and 2."""
-        return prompt_set(PromptSetName(self.settings.prompts))
+        """The prompt set of stages 1 and 2.
+
+        Raises:
+            ConfigurationError: A plan is set for prompts that cannot follow one.
+        """
+        prompts = prompt_set(PromptSetName(self.settings.prompts))
+        return planned(prompts) if self.settings.plan else prompts
 
     def model(self, role: str) -> LanguageModel:
         """The model of a role: ``model``, ``comment_model`` or ``persona_model``; one name is opened once.

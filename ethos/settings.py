@@ -36,6 +36,7 @@ class Settings:
         persona_model: Invents personas; the main model when empty.
         embedder: Encodes scenarios and values.
         prompts: The prompt set of stages 1 and 2.
+        plan: Whether stakeholder group and stance of invented personas are dealt out beforehand.
         k: Personas in a panel (paper: 6).
         threshold: Relevance from which a pool persona is kept, cosine 0..1.
         precision: Of local models: ``auto``, ``float32``, ``bfloat16``.
@@ -51,6 +52,7 @@ class Settings:
     persona_model: str = ""
     embedder: str = MINILM
     prompts: PromptSetName = PromptSetName.STRUCTURED
+    plan: bool = False
     k: int = 6
     threshold: float = DEFAULT_THRESHOLD
     precision: str = "auto"

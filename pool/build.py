@@ -72,7 +72,9 @@ def build(
         report.skipped += len(batch) - len(waiting)
         if waiting:
             writer = model()
-            for draft in generate_personas(writer, [Brief(s, k) for s in waiting], prompts, seed):
+            for draft in generate_personas(
+                writer, [Brief(s, k, examples=pool.examples(s)) for s in waiting], prompts, seed
+            ):
                 _store(
                     pool,
                     record,
