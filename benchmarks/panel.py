@@ -2,7 +2,8 @@
 
 DIR holds a VITAL-shaped ``vital_overton_valuekaleidoscope.json``. Pseudo-personas are made of the gold values of four
 fifths of its situations, panels are chosen for the other fifth, five times over, so that no situation is ever on both
-sides. Coverage is the share of a situation's gold values, rights and duties whose cosine to some chosen core value or
+sides; with ``--starter`` panels are chosen from the starter pool instead, which none of the situations went into.
+Coverage is the share of a situation's gold values, rights and duties whose cosine to some chosen core value or
 right/duty reaches 0.7 (design.md section 6). "ours" is `ethos.pool.selection.choose`, as the pool uses it.
 """
 
@@ -21,11 +22,14 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from ethos.answer import DEFAULT_THRESHOLD
 from ethos.embedding import SentenceEmbedder, Vectors
 from ethos.persona import Persona
 from ethos.pool.demand import values_at_stake
+from ethos.pool.diversity import vendi
 from ethos.pool.index import NEIGHBOURS
-from ethos.pool.selection import Candidate, choose
+from ethos.pool.selection import Candidate, Slots, choose
+from ethos.pool.starter import starter_panels
 
 FILE = "vital_overton_valuekaleidoscope.json"
 FOLDS = 5
@@ -42,14 +46,16 @@ class Data:
         values: Unit rows of the distinct value texts, (values, dimensions).
         gold: For each situation the rows of its gold values.
         personas: (personas, 3): situation, core value, right/duty.
-        texts: The value texts.
+        people: The same as the pool would hold them: persona and attribute numbers.
+        asked: How many of the situations, the first ones, are asked about; the others are the starter pool's.
     """
 
     situations: Vectors
     values: Vectors
     gold: list[Any]
     personas: Any
-    texts: list[str]
+    people: dict[tuple[int, int, int], tuple[Persona, tuple[int, ...]]]
+    asked: int
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,12 @@ class Query:
         return pairs / np.linalg.norm(pairs, axis=1, keepdims=True)
 
 
-def load(folder: Path) -> Data:
+def load(folder: Path, starter: bool = False) -> Data:
     """Read and encode; a value or right/duty is paired with the next of its situation, in the file's order."""
     rows = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    texts = sorted({value for row in rows for value in row["vrd"]})
+    panels = starter_panels() if starter else ()
+    held = {text for panel in panels for persona in panel.personas for text in (persona.core_value, persona.right_duty)}
+    texts = sorted({value for row in rows for value in row["vrd"]} | held)
     row_of = {text: i for i, text in enumerate(texts)}
     personas: set[tuple[int, int, int]] = set()
     for number, row in enumerate(rows):
@@ -80,10 +88,14 @@ def load(folder: Path) -> Data:
         values = [row_of[v] for v in row["vrd"] if not v.lower().startswith(("right", "duty"))]
         for i in range(max(len(duties), len(values)) if duties and values else 0):
             personas.add((number, values[i % len(values)], duties[i % len(duties)]))
+    for number, panel in enumerate(panels, start=len(rows)):
+        personas |= {(number, row_of[p.core_value], row_of[p.right_duty]) for p in panel.personas}
     embedder = SentenceEmbedder()
     gold = [np.array([row_of[v] for v in row["vrd"]]) for row in rows]
-    situations = embedder.encode([row["situation"] for row in rows])
-    return Data(situations, embedder.encode(texts), gold, np.array(sorted(personas)), texts)
+    situations = [row["situation"] for row in rows] + [panel.scenario.situation for panel in panels]
+    ordered = np.array(sorted(personas))
+    people = _people(ordered, texts)
+    return Data(embedder.encode(situations), embedder.encode(texts), gold, ordered, people, len(rows))
 
 
 def random_choice(query: Query) -> list[int]:
@@ -143,14 +155,15 @@ def ours(query: Query) -> list[int]:
     rows = np.flatnonzero(np.isin(query.candidates[:, 0], situations))
     owned, inverse = np.unique(query.candidates[rows, 1:], return_inverse=True)
     pairs = inverse.reshape(-1, 2)
+    people = [query.data.people[tuple(row)] for row in query.candidates[rows].tolist()]
     candidates = [
-        Candidate(_persona(query.data, query.candidates[row], row), float(query.relevance[row]), "", (int(a), int(b)))
-        for row, (a, b) in zip(rows, pairs, strict=True)
+        Candidate(persona, float(query.relevance[row]), "", (int(a), int(b)), slots)
+        for (persona, slots), row, (a, b) in zip(people, rows, pairs, strict=True)
     ]
     position = {candidate.persona.name: int(row) for candidate, row in zip(candidates, rows, strict=True)}
     values = query.data.values[owned]
-    held = [pairs[query.candidates[rows, 0] == situation].ravel() for situation in situations]
-    stakes = values_at_stake(query.situation, query.data.situations[situations], held, values)
+    found = np.array([np.isin(np.arange(len(owned)), pairs[query.candidates[rows, 0] == s]) for s in situations])
+    stakes = values_at_stake(query.situation, query.data.situations[situations], found.astype(float), values)
     return [position[c.candidate.persona.name] for c in choose(candidates, values, stakes, K)]
 
 
@@ -178,17 +191,22 @@ METHODS: dict[str, Callable[[Query], list[int]]] = {
 }
 
 
-def _persona(data: Data, row: Any, number: int) -> Persona:
-    """A persona of two real texts; the others are unlike anybody's, so that only the real ones can clash."""
-    return Persona(f"n{number}", data.texts[row[1]], f"f{number}", data.texts[row[2]], f"e{number}", f"s{number}")
+def _people(personas: Any, texts: list[str]) -> dict[tuple[int, int, int], tuple[Persona, tuple[int, ...]]]:
+    """Personas of two real texts; the others are unlike anybody's, so that only the real ones can clash."""
+    slots, found = Slots(), {}
+    for n, (situation, value, duty) in enumerate(personas.tolist()):
+        persona = Persona(f"n{n}", texts[value], f"f{n}", texts[duty], f"e{n}", f"s{n}")
+        found[situation, value, duty] = persona, slots.of(persona)
+    return found
 
 
 def queries(data: Data, seed: int) -> list[Query]:
-    """Every situation once, against the personas of the other folds, nearest first."""
+    """Every situation once, against the personas of the other folds, or of the starter pool, nearest first."""
     rng = np.random.default_rng(seed)
+    starter = data.personas[:, 0] >= data.asked
     found = []
-    for fold in np.array_split(rng.permutation(len(data.gold)), FOLDS):
-        pool = data.personas[~np.isin(data.personas[:, 0], fold)]
+    for fold in np.array_split(rng.permutation(data.asked), FOLDS):
+        pool = data.personas[starter if starter.any() else ~np.isin(data.personas[:, 0], fold)]
         for situation in fold:
             similar = data.situations[pool[:, 0]] @ data.situations[situation]
             order = np.argsort(-similar, kind="stable")
@@ -201,7 +219,7 @@ def queries(data: Data, seed: int) -> list[Query]:
 def measure(name: str, asked: list[Query]) -> dict[str, Any]:
     """One row of the table."""
     coverage: dict[float, list[float]] = {level: [] for level in LEVELS}
-    best_cosine, vendi, milliseconds = [], [], []
+    best_cosine, effective, distinct, milliseconds = [], [], [], []
     for query in asked:
         started = time.perf_counter()
         chosen = METHODS[name](query)
@@ -211,7 +229,8 @@ def measure(name: str, asked: list[Query]) -> dict[str, Any]:
         best_cosine.append(float(best.mean()))
         for level in LEVELS:
             coverage[level].append(float((best >= level).mean()))
-        vendi.append(_vendi(query.vectors(len(query.candidates))[chosen]))
+        effective.append(vendi(query.vectors(len(query.candidates))[chosen]))
+        distinct.append(len(np.unique(query.candidates[chosen, 1:])))
     mean = float(np.mean(coverage[0.7]))
     half = float(stats.t.ppf(0.975, len(asked) - 1) * stats.sem(coverage[0.7]))
     return {
@@ -220,41 +239,71 @@ def measure(name: str, asked: list[Query]) -> dict[str, Any]:
         "ci95": [mean - half, mean + half],
         "coverage_06": float(np.mean(coverage[0.6])),
         "best_cosine": float(np.mean(best_cosine)),
-        "vendi": float(np.mean(vendi)),
+        "vendi": float(np.mean(effective)),
+        "distinct_values": float(np.mean(distinct)),
+        "hit_rate": hit_rate(asked),
         "ms": float(np.median(milliseconds)),
     }
 
 
-def _vendi(vectors: Any) -> float:
-    """The effective number of different personas, 1..k (Vendi score, Friedman and Dieng 2023)."""
-    weights = np.linalg.eigvalsh(vectors @ vectors.T / len(vectors)).clip(1e-12)
-    return float(np.exp(-(weights * np.log(weights)).sum()))
+def hit_rate(asked: list[Query]) -> float:
+    """Share of queries for which the pool has a full panel of near enough personas; the same for every method."""
+    return float(np.mean([query.relevance[K - 1] >= DEFAULT_THRESHOLD for query in asked]))
+
+
+def plot(rows: list[dict[str, Any]], file: Path) -> None:
+    """Coverage by method with its interval, and panel diversity beside it."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [row["method"].replace("_", " ") for row in rows]
+    colours = ["#c2410c" if row["method"] == "ours" else "#94a3b8" for row in rows]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharey=True)
+    coverage = [row["coverage_07"] for row in rows]
+    errors = [c - row["ci95"][0] for c, row in zip(coverage, rows, strict=True)]
+    left.barh(names, coverage, xerr=errors, color=colours, capsize=3)
+    for y, value in enumerate(coverage):
+        left.text(0.02, y, f"{value:.3f}", va="center", color="white", fontweight="bold")
+    left.set(xlabel=f"value coverage@{K} at cosine 0.7, with 95% interval", xlim=(0, 1))
+    left.invert_yaxis()
+    right.barh(names, [row["vendi"] for row in rows], color=colours)
+    right.set(xlabel=f"Vendi score of the panel, at most {K}", xlim=(0, K))
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=150)
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @click.option("--seed", default=0, show_default=True, help="Of the folds and of the random row.")
 @click.option("--limit", default=None, type=int, help="Only the first N queries.")
+@click.option("--starter", is_flag=True, help="Choose from the starter pool.")
+@click.option("--plot", "picture", type=click.Path(path_type=Path), help="Draw the rows into this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(folder: Path, seed: int, limit: int | None, as_json: bool) -> None:
+def main(folder: Path, seed: int, limit: int | None, starter: bool, picture: Path | None, as_json: bool) -> None:
     """Measure panels on DIR's Overton situations."""
-    asked = queries(load(folder), seed)[:limit]
+    asked = queries(load(folder, starter), seed)[:limit]
     rows = [measure(name, asked) for name in METHODS]
     by_name = {row["method"]: row["coverage_07"] for row in rows}
     ratio = by_name["ours"] / by_name["nearest"]
+    if picture:
+        plot(rows, picture)
     if as_json:
         click.echo(
             json.dumps({"rows": rows, "ours_over_nearest": ratio, "queries": len(asked), "seed": seed}, indent=2)
         )
         return
-    table = Table(*("method", "coverage@6 (0.7)", "95%", "(0.6)", "best cosine", "Vendi", "ms"))
+    table = Table(*("method", "coverage@6 (0.7)", "95%", "(0.6)", "best cosine", "Vendi", "distinct values", "ms"))
     for row in rows:
         low, high = row["ci95"]
-        numbers = (row["coverage_06"], row["best_cosine"], row["vendi"], row["ms"])
+        numbers = (row["coverage_06"], row["best_cosine"], row["vendi"], row["distinct_values"], row["ms"])
         shown = (f"{row['coverage_07']:.3f}", f"{low:.3f} to {high:.3f}", *(f"{number:.3f}" for number in numbers))
         table.add_row(row["method"], *shown)
-    Console().print(table)
-    click.echo(f"{len(asked)} queries, seed {seed}. ours / nearest = {ratio:.3f}")
+    Console(width=110).print(table)
+    click.echo(f"{len(asked)} queries, seed {seed}, {rows[0]['hit_rate']:.1%} of them hits at {DEFAULT_THRESHOLD}.")
+    click.echo(f"ours / nearest = {ratio:.3f}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Plain values, no I/O. `Answer.as_dict` is the contract of ``ethos answer --json`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -53,11 +53,46 @@ class Gate:
         decision: Hit, partial, miss; or fresh when the pool was not asked.
         score: Relevance of the panel's k-th candidate to the scenario, cosine -1..1, higher is nearer.
         threshold: The relevance from which a candidate is kept.
+        coverage: Share of the values estimated to be at stake that the pool's choice covers, 0..1; 0 when nothing was
+            near enough, None when nothing was estimated.
+        required: The coverage that a calibrated pool demands of a hit, 0..1; 0 where it was not calibrated.
     """
 
     decision: Decision
     score: float
     threshold: float
+    coverage: float | None = None
+    required: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A value that a panel member covers and those chosen before it do not.
+
+    Attributes:
+        value: Its text.
+        share: How much of what is at stake it is, 0..1, as the pool's scenarios tell.
+    """
+
+    value: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """The most relevant persona that stood back for a panel member.
+
+    Attributes:
+        persona_id: Who.
+        name: Its name.
+        relevance: Its cosine to the scenario.
+        cause: Why, in words.
+    """
+
+    persona_id: str
+    name: str
+    relevance: float
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +105,8 @@ class Member:
         rank: 1..k in the order of choice.
         relevance: Cosine between the scenario and the scenario the persona was made for, -1..1.
         reason: Why it was chosen, in words a reader of the audit understands.
+        adds: The values it adds to the panel, the greatest first; empty where it was not chosen by coverage.
+        displaced: Who stood back for it; None if nobody more relevant did.
     """
 
     persona: Persona
@@ -77,6 +114,8 @@ class Member:
     rank: int
     relevance: float
     reason: str
+    adds: tuple[Added, ...] = ()
+    displaced: Displaced | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +216,7 @@ class Answer:
         result |= {
             "finish_reason": out.finish_reason,
             "label_mass": out.label_mass,
-            "gate": {
-                "decision": str(self.panel.gate.decision),
-                "score": self.panel.gate.score,
-                "threshold": self.panel.gate.threshold,
-            },
+            "gate": {**asdict(self.panel.gate), "decision": str(self.panel.gate.decision)},
             "influence_method": out.influence_method,
             "panel": [self._member(position) for position in range(len(self.panel.members))],
             "calls": dict(self.calls),
@@ -203,6 +238,8 @@ class Answer:
             "rank": member.rank,
             "relevance": member.relevance,
             "reason": member.reason,
+            "adds": [asdict(added) for added in member.adds],
+            "displaced": asdict(member.displaced) if member.displaced else None,
             "comment": comment.text,
             "comment_finish_reason": comment.finish_reason,
             "weight": out.weights[position],

@@ -10,6 +10,7 @@ import csv
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import cached_property
 
 from ethos.cleaning import MAX_ATTRIBUTE_CHARACTERS, clean_line, digest, fold
 from ethos.errors import InputError
@@ -23,7 +24,7 @@ class OriginKind(StrEnum):
     IMPORTED = "imported"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is derived from the texts is kept with them
 class Persona:
     """One perspective (paper section 3.1, Table 1). The same six texts are the same persona.
 
@@ -49,7 +50,7 @@ class Persona:
             if (other := seen.setdefault(fold(text), label)) != label:
                 raise InputError(f"the persona's {other} and {label} are both {text!r}")
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Content address of the six texts: 32 hexadecimal digits."""
         return digest("persona", *self.texts())

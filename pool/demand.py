@@ -6,8 +6,6 @@ improves as the pool grows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +18,7 @@ NAMED = 2.0  # how much likelier a value is that the scenario itself is about
 
 
 def values_at_stake(
-    query: Vectors, neighbours: Vectors, owned: Sequence[Sequence[int]], values: Vectors
+    query: Vectors, neighbours: Vectors, found: NDArray[np.float64], values: Vectors
 ) -> NDArray[np.float64]:
     """How much each value is at stake in a scenario.
 
@@ -30,15 +28,12 @@ def values_at_stake(
     Args:
         query: The scenario's unit vector, float32, (dimensions,).
         neighbours: Unit rows of the nearest scenarios, float32, (neighbours, dimensions).
-        owned: For each neighbour the rows of the values that personas made for it hold.
+        found: 1 where personas made for a neighbour hold a value, else 0, (neighbours, values).
         values: Unit rows of the value texts, float32, (values, dimensions).
 
     Returns:
         One share a value, not negative, summing to 1.
     """
-    found = np.zeros((len(neighbours), len(values)))
-    for row, columns in enumerate(owned):
-        found[row, list(columns)] = 1.0
     average = found.mean(axis=0)
     kernel = np.exp(KERNEL * (neighbours @ neighbours.T - 1.0)) + NOISE * np.eye(len(neighbours))
     weights = np.linalg.solve(kernel, np.exp(KERNEL * (neighbours @ query - 1.0)))

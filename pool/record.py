@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ethos.answer import Answer, Comment, Decision, Gate, Member, Outcome, Panel, Source
+from ethos.answer import Added, Answer, Comment, Decision, Displaced, Gate, Member, Outcome, Panel, Source
 from ethos.calls import AnyCall, Call, Failure
 from ethos.llm import Completion
 from ethos.persona import ATTRIBUTES, Persona
@@ -235,6 +235,8 @@ def _member_rows(answer: Answer) -> list[dict[str, Any]]:
             "record": {
                 "distribution": out.distributions[i] if out.distributions else None,
                 "selection": out.selection[i] if out.selection else None,
+                "adds": [asdict(added) for added in member.adds],
+                "displaced": asdict(member.displaced) if member.displaced else None,
             },
         }
         for i, member in enumerate(answer.panel.members)
@@ -258,9 +260,21 @@ def _members_query(answer_id: str) -> Any:
     )
 
 
+def _member(row: dict[str, Any]) -> Member:
+    record = row["record"]  # answers of schema 0001 have no explanation
+    return Member(
+        Persona(*(row[a] for a in ATTRIBUTES)),
+        Source(row["source"]),
+        row["rank"],
+        row["relevance"],
+        row["reason"],
+        tuple(Added(**added) for added in record.get("adds", ())),
+        Displaced(**record["displaced"]) if record.get("displaced") else None,
+    )
+
+
 def _answer(row: dict[str, Any], members: list[dict[str, Any]]) -> Answer:
     record, attribute = row["record"], row["attribute"]
-    gate = record["gate"]
     scenario = Scenario(
         row["situation"],
         tuple(row["options"]),
@@ -268,17 +282,7 @@ def _answer(row: dict[str, Any], members: list[dict[str, Any]]) -> Answer:
         row["wording"],
     )
     panel = Panel(
-        tuple(
-            Member(
-                Persona(*(m[a] for a in ATTRIBUTES)),
-                Source(m["source"]),
-                m["rank"],
-                m["relevance"],
-                m["reason"],
-            )
-            for m in members
-        ),
-        Gate(Decision(gate["decision"]), gate["score"], gate["threshold"]),
+        tuple(_member(m) for m in members), Gate(**{**record["gate"], "decision": Decision(record["gate"]["decision"])})
     )
     distributions = tuple(tuple(m["record"]["distribution"]) for m in members if m["record"]["distribution"])
     outcome = Outcome(

@@ -88,14 +88,39 @@ class OriginRow(Base):
     created_at: Mapped[str] = mapped_column(String)
 
 
+class StatusChangeRow(Base):
+    """A persona's new status, and why somebody gave it."""
+
+    __tablename__ = "status_changes"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    persona_id: Mapped[str] = mapped_column(ForeignKey("personas.id"), index=True)
+    status: Mapped[str] = mapped_column(String)
+    reason: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[str] = mapped_column(String)
+
+
+class MergeRow(Base):
+    """A near duplicate and the persona that stands for it; taking the row away undoes the merge."""
+
+    __tablename__ = "merges"
+    duplicate_id: Mapped[str] = mapped_column(ForeignKey("personas.id"), primary_key=True)
+    kept_id: Mapped[str] = mapped_column(ForeignKey("personas.id"), index=True)
+    cosine: Mapped[float] = mapped_column(Float)
+    overlap: Mapped[float] = mapped_column(Float)  # Jaccard index of the two lines' words
+    created_at: Mapped[str] = mapped_column(String)
+
+
 class ChangeRow(Base):
-    """What happened to the retrievable content, in commit order: an index catches up by reading rows above its mark."""
+    """What happened to the retrievable content, in commit order: an index catches up by reading rows above its mark.
+
+    The operation is ``add`` or ``remove``, of the link between a persona and a scenario.
+    """
 
     __tablename__ = "changes"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  (SQLAlchemy's own form): a number is never reused
     seq: Mapped[int] = mapped_column(Integer, primary_key=True)
     operation: Mapped[str] = mapped_column(String)
-    persona_id: Mapped[str] = mapped_column(ForeignKey("personas.id"))
+    persona_id: Mapped[str] = mapped_column(ForeignKey("personas.id"), index=True)
     scenario_id: Mapped[str] = mapped_column(ForeignKey("scenarios.id"))
 
 

@@ -5,18 +5,15 @@ Knows the tables; knows neither models nor how a panel is chosen. Every method i
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, Select, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.cleaning import digest
-from ethos.embedding import EmbedderIdentity, Vectors
 from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import ATTRIBUTES, OriginKind, Persona
@@ -56,6 +53,14 @@ class Link:
     situation: str
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A link that came, or went because its persona was retired, quarantined or merged."""
+
+    added: bool
+    link: Link
+
+
 def now() -> str:
     """The time as stored: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -81,7 +86,7 @@ class Store:
             if origin.model:
                 put_model(connection, origin.model)
             new = sum(self._put_persona(connection, scenario, persona, origin) for persona in personas)
-            if panel and len(_panel_rows(connection, scenario.key, len(panel))) < len(panel):
+            if panel and len(panel_members(connection, scenario.key, len(panel))) < len(panel):
                 _replace_panel(connection, scenario.key, panel)
         return new
 
@@ -98,88 +103,48 @@ class Store:
             "source": origin.source,
             "licence": origin.licence,
         }
-        linked = connection.execute(
-            select(schema.OriginRow.id).filter_by(persona_id=persona.id, scenario_id=scenario.key).limit(1)
-        ).first()
         made = insert(schema.OriginRow).values(id=digest("origin", values), created_at=now(), **values)
         connection.execute(made.on_conflict_do_nothing())
-        if linked is None:
-            change = {"operation": "add", "persona_id": persona.id, "scenario_id": scenario.key}
-            connection.execute(insert(schema.ChangeRow).values(change))
+        status = connection.execute(select(schema.PersonaRow.status).filter_by(id=persona.id)).scalar_one()
+        if status == "active":
+            link(connection, persona.id, scenario.key)
         return new
 
     def panel(self, scenario_id: str, k: int) -> list[Placed]:
         """The panel that was generated for exactly this scenario; empty if none, or if a member is not active."""
         with self._database.read() as connection:
-            rows = _panel_rows(connection, scenario_id, k)
-        return [Placed(_persona(row), row.relevance) for row in rows] if len(rows) == k else []
+            members = panel_members(connection, scenario_id, k)
+        return members if len(members) == k else []
 
-    def links(self, above: int = 0) -> tuple[list[Link], int]:
-        """The links of active personas that came after a mark, in commit order.
+    def links(self) -> list[Link]:
+        """Every active persona with every scenario it is linked to, in order of scenario and persona."""
+        last = select(func.max(schema.ChangeRow.seq)).group_by(
+            schema.ChangeRow.persona_id, schema.ChangeRow.scenario_id
+        )
+        query = _link_rows().where(schema.ChangeRow.seq.in_(last), schema.ChangeRow.operation == "add")
+        ordered = query.order_by(schema.ChangeRow.scenario_id, schema.ChangeRow.persona_id)
+        with self._database.read() as connection:
+            return [_link(row) for row in connection.execute(ordered)]
+
+    def changes(self, above: int = 0) -> tuple[list[Change], int]:
+        """What happened to the links after a mark, in commit order.
 
         Args:
             above: Sequence number of the last change already known.
 
         Returns:
-            The links, and the sequence number up to which they are complete.
+            The changes, and the sequence number up to which they are complete.
         """
-        query = (
-            select(*_PERSONA, schema.ChangeRow.scenario_id, schema.ScenarioRow.situation)
-            .join(schema.PersonaRow, schema.PersonaRow.id == schema.ChangeRow.persona_id)
-            .join(schema.ScenarioRow, schema.ScenarioRow.id == schema.ChangeRow.scenario_id)
-            .where(schema.ChangeRow.seq > above, schema.PersonaRow.status == "active")
-            .order_by(schema.ChangeRow.seq)
-        )
+        query = _link_rows().where(schema.ChangeRow.seq > above).order_by(schema.ChangeRow.seq)
         with self._database.read() as connection:
             mark = connection.execute(select(func.max(schema.ChangeRow.seq))).scalar() or 0
             rows = connection.execute(query).all()
-        return [Link(_persona(row), row.scenario_id, row.situation) for row in rows], mark
+        return [Change(row.operation == "add", _link(row)) for row in rows], mark
 
     def mark(self) -> int:
         """The newest change's sequence number; 0 for an empty pool."""
         with self._database.read() as connection:
             return connection.execute(select(func.max(schema.ChangeRow.seq))).scalar() or 0
-
-    def vectors(self, embedder: EmbedderIdentity, texts: Iterable[str]) -> dict[str, Vectors]:
-        """The stored unit vectors of these texts by this encoder; texts without one are absent."""
-        by_id = {text_id(text): text for text in texts}
-        found: dict[str, Vectors] = {}
-        ids = list(by_id)
-        with self._database.read() as connection:
-            for start in range(0, len(ids), 500):
-                query = select(schema.EmbeddingRow.text_id, schema.EmbeddingRow.vector).where(
-                    schema.EmbeddingRow.embedder_id == embedder.id,
-                    schema.EmbeddingRow.text_id.in_(ids[start : start + 500]),
-                )
-                for identifier, blob in connection.execute(query):
-                    found[by_id[identifier]] = np.frombuffer(blob, dtype="<f4")
-        return found
-
-    def put_vectors(self, embedder: EmbedderIdentity, vectors: Mapping[str, Vectors]) -> None:
-        """Store unit vectors by text.
-
-        Raises:
-            InputError: A vector is not finite, or not of unit length.
-        """
-        for text, vector in vectors.items():
-            if not np.isfinite(vector).all() or abs(float(np.linalg.norm(vector)) - 1.0) > 1e-3:
-                raise InputError(f"the embedder {embedder.name} gave no unit vector for {text[:60]!r}")
-        if not vectors:
-            return
-        dimensions = len(next(iter(vectors.values())))
-        row = {
-            "id": embedder.id,
-            "name": embedder.name,
-            "revision": embedder.revision,
-            "dimensions": dimensions,
-        }
-        rows = [
-            {"embedder_id": embedder.id, "text_id": text_id(text), "vector": vector.astype("<f4").tobytes()}
-            for text, vector in vectors.items()
-        ]
-        with self._database.write() as connection:
-            connection.execute(insert(schema.EmbedderRow).values(row).on_conflict_do_nothing())
-            connection.execute(insert(schema.EmbeddingRow).on_conflict_do_nothing(), rows)
 
     def personas(self, limit: int | None = None, offset: int = 0) -> list[tuple[Persona, str]]:
         """Personas with their status, oldest first."""
@@ -187,6 +152,27 @@ class Store:
         with self._database.read() as connection:
             rows = connection.execute(query.limit(limit).offset(offset)).all()
         return [(_persona(row), row.status) for row in rows]
+
+    def of_kind(self, *kinds: OriginKind) -> set[str]:
+        """Ids of the personas that have an origin of one of these kinds."""
+        query = select(schema.OriginRow.persona_id).where(schema.OriginRow.kind.in_(kinds)).distinct()
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def sources(self) -> list[tuple[str, str, int]]:
+        """Kind of origin, model or collection, and how many active personas came from there; most first."""
+        row, maker = schema.OriginRow, func.coalesce(schema.ModelRow.name, schema.OriginRow.source, "")
+        count = func.count(row.persona_id.distinct())
+        query = (
+            select(row.kind, maker, count)
+            .join(schema.PersonaRow, schema.PersonaRow.id == row.persona_id)
+            .outerjoin(schema.ModelRow, schema.ModelRow.id == row.model_id)
+            .where(schema.PersonaRow.status == "active")
+            .group_by(row.kind, maker)
+            .order_by(count.desc(), row.kind, maker)
+        )
+        with self._database.read() as connection:
+            return [(kind, made_by, personas) for kind, made_by, personas in connection.execute(query)]
 
     def find(self, identifier: str) -> str:
         """The full id of the persona whose id starts with this.
@@ -244,12 +230,44 @@ class Store:
                 "distinct": dict(zip(ATTRIBUTES, connection.execute(select(*distinct)).one(), strict=True)),
             }
 
-    def identifier(self) -> str:
-        """The pool's own identifier, made at the first call."""
-        with self._database.write() as connection:
-            made = {"name": "identifier", "value": uuid.uuid4().hex}
-            connection.execute(insert(schema.PoolFact).values(made).on_conflict_do_nothing())
-            return connection.execute(select(schema.PoolFact.value).filter_by(name="identifier")).scalar_one()
+
+def _link_rows() -> Select[Any]:
+    """Changes with the texts they are about."""
+    return (
+        select(*_PERSONA, schema.ChangeRow.operation, schema.ChangeRow.scenario_id, schema.ScenarioRow.situation)
+        .join(schema.PersonaRow, schema.PersonaRow.id == schema.ChangeRow.persona_id)
+        .join(schema.ScenarioRow, schema.ScenarioRow.id == schema.ChangeRow.scenario_id)
+    )
+
+
+def _link(row: Any) -> Link:
+    return Link(_persona(row), row.scenario_id, row.situation)
+
+
+def link(connection: Connection, persona_id: str, scenario_id: str) -> None:
+    """Make a persona retrievable by a scenario, unless it is."""
+    if not _linked(connection, persona_id, scenario_id):
+        _log(connection, "add", persona_id, scenario_id)
+
+
+def unlink(connection: Connection, persona_id: str, scenario_id: str) -> None:
+    """Make a persona no longer retrievable by a scenario."""
+    if _linked(connection, persona_id, scenario_id):
+        _log(connection, "remove", persona_id, scenario_id)
+
+
+def _log(connection: Connection, operation: str, persona_id: str, scenario_id: str) -> None:
+    change = {"operation": operation, "persona_id": persona_id, "scenario_id": scenario_id}
+    connection.execute(insert(schema.ChangeRow).values(change))
+
+
+def _linked(connection: Connection, persona_id: str, scenario_id: str) -> bool:
+    last = (
+        select(schema.ChangeRow.operation)
+        .filter_by(persona_id=persona_id, scenario_id=scenario_id)
+        .order_by(schema.ChangeRow.seq.desc())
+    )
+    return connection.execute(last.limit(1)).scalar() == "add"
 
 
 def put_scenario(connection: Connection, scenario: Scenario) -> None:
@@ -296,10 +314,13 @@ def _replace_panel(connection: Connection, scenario_id: str, panel: Sequence[Pla
     connection.execute(insert(schema.PanelRow), rows)
 
 
-def _panel_rows(connection: Connection, scenario_id: str, k: int) -> Sequence[Any]:
+def panel_members(connection: Connection, scenario_id: str, k: int) -> list[Placed]:
+    """The active members of a stored panel; whoever was merged is stood for by the persona that was kept."""
+    stands = func.coalesce(schema.MergeRow.kept_id, schema.PanelRow.persona_id)
     query = (
         select(*_PERSONA, schema.PanelRow.relevance)
-        .join(schema.PersonaRow, schema.PersonaRow.id == schema.PanelRow.persona_id)
+        .outerjoin(schema.MergeRow, schema.MergeRow.duplicate_id == schema.PanelRow.persona_id)
+        .join(schema.PersonaRow, schema.PersonaRow.id == stands)
         .where(
             schema.PanelRow.scenario_id == scenario_id,
             schema.PanelRow.k == k,
@@ -307,7 +328,7 @@ def _panel_rows(connection: Connection, scenario_id: str, k: int) -> Sequence[An
         )
         .order_by(schema.PanelRow.rank)
     )
-    return connection.execute(query).all()
+    return [Placed(_persona(row), row.relevance) for row in connection.execute(query)]
 
 
 def _persona(row: Any) -> Persona:

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ethos.embedding import EmbedderIdentity, SentenceEmbedder, Vectors
+from ethos.embedding import Embedder, EmbedderIdentity, SentenceEmbedder, Vectors
 from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
 from ethos.pool.database import Database
 from ethos.pool.index import ScenarioIndex
+from ethos.pool.lifecycle import Status, mark
 from ethos.pool.store import Origin, Placed, Store
+from ethos.pool.vectors import VectorStore
 from ethos.scenario import Scenario
 
 VACCINE = Scenario("Getting a flu vaccine every winter")
@@ -59,9 +61,17 @@ def placed(*personas: Persona) -> list[Placed]:
     return [Placed(persona, 1.0 - rank / 8) for rank, persona in enumerate(personas)]
 
 
+@pytest.fixture
+def vectors(database: Database) -> VectorStore:
+    return VectorStore(database)
+
+
+def index_of(database: Database, embedder: Embedder) -> ScenarioIndex:
+    return ScenarioIndex(Store(database), VectorStore(database), embedder)
+
+
 def retire(database: Database, persona: Persona) -> None:
-    with database.write() as connection:
-        connection.exec_driver_sql("UPDATE personas SET status = 'retired' WHERE id = ?", (persona.id,))
+    mark(database, [persona.id], Status.RETIRED, "a test")
 
 
 def found_by(index: ScenarioIndex, situation: str) -> set[str]:
@@ -97,10 +107,10 @@ def test_an_origin_is_read_back_with_all_that_made_it(store: Store) -> None:
 
 def test_adding_the_very_same_again_changes_nothing(store: Store) -> None:
     store.add(VACCINE, [NURSE], GENERATED)
-    mark = store.mark()
+    before = store.mark()
     assert store.add(VACCINE, [NURSE], GENERATED) == 0
     assert len(store.origins(NURSE.id)) == 1
-    assert store.mark() == mark
+    assert store.mark() == before
 
 
 def test_a_panel_is_stored_once_and_read_in_its_order(store: Store) -> None:
@@ -139,43 +149,44 @@ def test_a_retired_persona_is_in_no_links_and_not_in_the_index(
 ) -> None:
     store.add(VACCINE, [NURSE, RANCHER], CURATED)
     retire(database, NURSE)
-    links, mark = store.links()
-    assert ([link.persona for link in links], mark) == ([RANCHER], store.mark())
-    assert found_by(ScenarioIndex(store, embedder), VACCINE.situation) == {"Free Rancher"}
+    assert [link.persona for link in store.links()] == [RANCHER]
+    assert found_by(index_of(database, embedder), VACCINE.situation) == {"Free Rancher"}
 
 
-def test_links_above_a_mark_are_those_that_came_later(store: Store) -> None:
+def test_changes_above_a_mark_are_those_that_came_later(store: Store) -> None:
     store.add(VACCINE, [NURSE], CURATED)
-    mark = store.mark()
+    before = store.mark()
     store.add(ORGANS, [NURSE, RANCHER], CURATED)
-    links, newest = store.links(above=mark)
-    assert [(link.persona, link.situation) for link in links] == [
-        (NURSE, ORGANS.situation),
-        (RANCHER, ORGANS.situation),
+    changes, newest = store.changes(above=before)
+    assert [(change.added, change.link.persona, change.link.situation) for change in changes] == [
+        (True, NURSE, ORGANS.situation),
+        (True, RANCHER, ORGANS.situation),
     ]
     assert (newest, store.mark()) == (3, 3)
 
 
-def test_vectors_come_back_bit_for_bit(store: Store) -> None:
+def test_vectors_come_back_bit_for_bit(store: Store, vectors: VectorStore) -> None:
     made = dict(zip("abc", ThreeNumbers().encode(["a", "bb", "ccc"]), strict=True))
-    store.put_vectors(ThreeNumbers.identity, made)
-    found = store.vectors(ThreeNumbers.identity, ["a", "b", "c", "unknown"])
+    vectors.put(ThreeNumbers.identity, made)
+    found = vectors.get(ThreeNumbers.identity, ["a", "b", "c", "unknown"])
     assert {text: vector.tobytes() for text, vector in found.items()} == {t: v.tobytes() for t, v in made.items()}
     assert all(vector.dtype == np.float32 for vector in found.values())
 
 
-def test_more_vectors_than_one_statement_takes_come_back(store: Store) -> None:
+def test_more_vectors_than_one_statement_takes_come_back(store: Store, vectors: VectorStore) -> None:
     texts = [f"text {number}" for number in range(1200)]
-    store.put_vectors(ThreeNumbers.identity, dict(zip(texts, ThreeNumbers().encode(texts), strict=True)))
-    assert set(store.vectors(ThreeNumbers.identity, texts)) == set(texts)
+    vectors.put(ThreeNumbers.identity, dict(zip(texts, ThreeNumbers().encode(texts), strict=True)))
+    assert set(vectors.get(ThreeNumbers.identity, texts)) == set(texts)
 
 
 @pytest.mark.parametrize("row", [[np.nan, 0.0, 1.0], [np.inf, 0.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
-def test_what_is_no_unit_vector_is_refused_and_nothing_of_its_batch_is_stored(store: Store, row: list[float]) -> None:
+def test_what_is_no_unit_vector_is_refused_and_nothing_of_its_batch_is_stored(
+    store: Store, row: list[float], vectors: VectorStore
+) -> None:
     good, bad = np.array([1.0, 0.0, 0.0], dtype=np.float32), np.array(row, dtype=np.float32)
     with pytest.raises(InputError, match="the embedder three numbers gave no unit vector for 'bad'"):
-        store.put_vectors(ThreeNumbers.identity, {"good": good, "bad": bad})
-    assert store.vectors(ThreeNumbers.identity, ["good", "bad"]) == {}
+        vectors.put(ThreeNumbers.identity, {"good": good, "bad": bad})
+    assert vectors.get(ThreeNumbers.identity, ["good", "bad"]) == {}
 
 
 def test_the_statistics_count_what_is_there(store: Store) -> None:
@@ -217,16 +228,18 @@ def test_the_start_of_no_persona_is_refused(store: Store, identifier: str) -> No
         store.find(identifier)
 
 
-def test_an_empty_pool_has_no_candidates(store: Store, embedder: SentenceEmbedder) -> None:
-    around = ScenarioIndex(store, embedder).nearest(VACCINE.situation)
+def test_an_empty_pool_has_no_candidates(database: Database, store: Store, embedder: SentenceEmbedder) -> None:
+    around = index_of(database, embedder).nearest(VACCINE.situation)
     candidates, vectors = around.candidates, around.vectors
     assert (candidates, len(vectors)) == ((), 0)
 
 
-def test_a_candidate_carries_its_nearest_scenario_and_its_values(store: Store, embedder: SentenceEmbedder) -> None:
+def test_a_candidate_carries_its_nearest_scenario_and_its_values(
+    database: Database, store: Store, embedder: SentenceEmbedder
+) -> None:
     store.add(VACCINE, [NURSE], CURATED)
     store.add(ORGANS, [NURSE, RANCHER], CURATED)
-    around = ScenarioIndex(store, embedder).nearest("Having the yearly flu shot")
+    around = index_of(database, embedder).nearest("Having the yearly flu shot")
     candidates, vectors = around.candidates, around.vectors
     found = {candidate.persona: candidate for candidate in candidates}
     assert set(found) == {NURSE, RANCHER}
@@ -236,16 +249,16 @@ def test_a_candidate_carries_its_nearest_scenario_and_its_values(store: Store, e
     assert np.allclose(vectors[[core, right]], embedder.encode(["Liberty", "Right to refuse"]), atol=1e-5)
 
 
-def test_a_scenario_is_nearest_to_itself(store: Store, embedder: SentenceEmbedder) -> None:
+def test_a_scenario_is_nearest_to_itself(database: Database, store: Store, embedder: SentenceEmbedder) -> None:
     store.add(VACCINE, [NURSE], CURATED)
-    [candidate] = ScenarioIndex(store, embedder).nearest(VACCINE.situation).candidates
+    [candidate] = index_of(database, embedder).nearest(VACCINE.situation).candidates
     assert candidate.relevance == pytest.approx(1.0, abs=1e-5)
     assert candidate.relevance <= 1.0
 
 
 def test_what_another_store_adds_is_found_at_once(tmp_path: Path, store: Store, embedder: SentenceEmbedder) -> None:
     elsewhere = Database(tmp_path / "pool")
-    index = ScenarioIndex(Store(elsewhere), embedder)
+    index = index_of(elsewhere, embedder)
     assert found_by(index, VACCINE.situation) == set()
     store.add(VACCINE, [NURSE], CURATED)
     assert found_by(index, VACCINE.situation) == {"Ward Nurse"}
@@ -255,7 +268,9 @@ def test_what_another_store_adds_is_found_at_once(tmp_path: Path, store: Store, 
     elsewhere.close()
 
 
-def test_a_second_index_reads_vectors_instead_of_making_them(store: Store, embedder: SentenceEmbedder) -> None:
+def test_a_second_index_reads_vectors_instead_of_making_them(
+    database: Database, store: Store, embedder: SentenceEmbedder
+) -> None:
     class Forgetful(ThreeNumbers):
         identity = embedder.identity
 
@@ -263,14 +278,16 @@ def test_a_second_index_reads_vectors_instead_of_making_them(store: Store, embed
             raise AssertionError(f"encoded again: {texts}")
 
     store.add(VACCINE, [NURSE], CURATED)
-    first = ScenarioIndex(store, embedder).nearest(VACCINE.situation).candidates
-    second = ScenarioIndex(store, Forgetful()).nearest(VACCINE.situation).candidates
+    first = index_of(database, embedder).nearest(VACCINE.situation).candidates
+    second = index_of(database, Forgetful()).nearest(VACCINE.situation).candidates
     assert first == second
 
 
-def test_vectors_of_two_embedders_never_mix(database: Database, store: Store, embedder: SentenceEmbedder) -> None:
+def test_vectors_of_two_embedders_never_mix(
+    database: Database, store: Store, embedder: SentenceEmbedder, vectors: VectorStore
+) -> None:
     store.add(VACCINE, [NURSE], CURATED)
-    real, small = ScenarioIndex(store, embedder), ScenarioIndex(store, ThreeNumbers())
+    real, small = index_of(database, embedder), index_of(database, ThreeNumbers())
     for _ in range(2):  # the second time from what is stored
         assert [around.vectors.shape for around in (real.nearest("A flu shot"), small.nearest("A flu shot"))] == [
             (2, 384),
@@ -280,5 +297,5 @@ def test_vectors_of_two_embedders_never_mix(database: Database, store: Store, em
     with database.read() as connection:
         known: list[Any] = connection.exec_driver_sql("SELECT name, dimensions FROM embedders ORDER BY 2").all()
     assert [tuple(row) for row in known] == [("three numbers", 3), (embedder.identity.name, 384)]
-    assert len(store.vectors(embedder.identity, ["A flu shot"])["A flu shot"]) == 384
-    assert len(store.vectors(ThreeNumbers.identity, ["A flu shot"])["A flu shot"]) == 3
+    assert len(vectors.get(embedder.identity, ["A flu shot"])["A flu shot"]) == 384
+    assert len(vectors.get(ThreeNumbers.identity, ["A flu shot"])["A flu shot"]) == 3
