@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ethos.cli.render import print_json
+from ethos.cli.render import print_json, progress_bar
 from ethos.pipeline import Ethos
 from ethos.pool.build import BuildReport, build
 from ethos.scenario_files import distinct_scenarios, read_items
@@ -21,7 +17,7 @@ def run_build(files: tuple[Path, ...], limit: int | None, settings: Settings, se
     """Read the files, build, and print the report."""
     items = [item for path in files for item in read_items(path)]
     scenarios = distinct_scenarios(items)[:limit]
-    with Ethos(settings=settings) as ethos, _bar(len(scenarios)) as progress:
+    with Ethos(settings=settings) as ethos, progress_bar("scenarios") as advance:
         report = build(
             ethos.pool,
             ethos.record,
@@ -30,7 +26,7 @@ def run_build(files: tuple[Path, ...], limit: int | None, settings: Settings, se
             ethos.prompts,
             settings.k,
             seed,
-            progress,
+            lambda r: advance(r.done + r.skipped + len(r.failed), len(scenarios)),
         )
         held = ethos.pool.store.stats()["personas"]
     if as_json:
@@ -52,16 +48,3 @@ def run_build(files: tuple[Path, ...], limit: int | None, settings: Settings, se
             err=True,
         )
     return report
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[BuildReport], None]]:
-    """A bar on stderr; one plain line a batch where stderr is not a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda r: click.echo(f"… {r.done + r.skipped + len(r.failed)} of {total} scenarios", err=True)
-        return
-    columns = (TextColumn("inventing personas"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("build", total=total)
-        yield lambda r: progress.update(task, completed=r.done + r.skipped + len(r.failed))

@@ -8,7 +8,10 @@ from typing import Any
 
 import click
 
+from ethos.cli.care import approve, calibrate, dedupe, quarantine, retire
+from ethos.cli.lint import lint
 from ethos.cli.options import as_json, model_options, pool_options, settings
+from ethos.cli.report import report
 from ethos.persona import LABELS
 
 EXIT_PARTLY = 3
@@ -16,7 +19,11 @@ EXIT_PARTLY = 3
 
 @click.group()
 def pool() -> None:
-    """Build a pool of personas, and look at it."""
+    """Build a pool of personas, look at it, and look after it."""
+
+
+for _command in (approve, calibrate, dedupe, lint, quarantine, report, retire):
+    pool.add_command(_command)
 
 
 @pool.command()
@@ -74,6 +81,8 @@ def stats(as_json: bool, **given: Any) -> None:
 
     with Ethos(settings=settings(given)) as ethos:
         numbers = {"pool": str(ethos.pool.database.path), **ethos.pool.store.stats()}
+        calibrated = ethos.pool.calibrated()
+        numbers["calibration"] = calibrated.as_dict() if calibrated else None
     if as_json:
         print_json(numbers)
         return
@@ -87,6 +96,7 @@ def stats(as_json: bool, **given: Any) -> None:
             (name.replace("_", " "), "count"),
             [(LABELS.get(key, key), count) for key, count in counts.items()],
         )
+    click.echo(calibrated.sentence if calibrated else "The gate is not calibrated: see `ethos pool calibrate --help`.")
 
 
 @pool.command("list")
@@ -115,11 +125,13 @@ def show(identifier: str, as_json: bool, **given: Any) -> None:
     """Show one persona and its origins; ID may be the start of an id."""
     from ethos.cli.render import print_json, table
     from ethos.pipeline import Ethos
+    from ethos.pool.lifecycle import history
 
     with Ethos(settings=settings(given)) as ethos:
         full = ethos.pool.store.find(identifier)
         persona, status = ethos.pool.store.persona(full)
         origins = ethos.pool.store.origins(full)
+        changes = history(ethos.pool.database, full)
     if as_json:
         print_json(
             {
@@ -128,6 +140,7 @@ def show(identifier: str, as_json: bool, **given: Any) -> None:
                 "status": status,
                 "line": persona.line,
                 "origins": origins,
+                "status_changes": changes,
             }
         )
         return
@@ -149,6 +162,8 @@ def show(identifier: str, as_json: bool, **given: Any) -> None:
             for o in origins
         ],
     )
+    if changes:
+        table(("status", "why", "at"), [tuple(change.values()) for change in changes])
 
 
 @pool.command()

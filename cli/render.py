@@ -16,6 +16,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
 from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -50,6 +51,23 @@ def stages() -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(text)
 
 
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, told how many of how many are done; a line a tenth where stderr is not a terminal."""
+    stderr = Console(stderr=True)
+    if not stderr.is_terminal:
+        yield (
+            lambda done, total: (
+                None if done % max(1, total // 10) else click.echo(f"… {done} of {total} {what}", err=True)
+            )
+        )
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
     """A table on stdout."""
     shown = Table(*columns, title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
@@ -73,6 +91,9 @@ def show_answer(answer: dict[str, Any], comments: bool = True) -> None:
         out.print(f"Steered to: {escape(answer['attribute'])}")
     score = f"score {gate['score']:.2f}, threshold {gate['threshold']:.2f}"
     out.print(f"Gate: [bold]{gate['decision']}[/] ({score}): {MEANING[gate['decision']]}")
+    if gate["coverage"] is not None:
+        demand = f", {gate['required']:.0%} are demanded" if gate["required"] else ""
+        out.print(f"The pool's panel covers {gate['coverage']:.0%} of the values estimated to be at stake{demand}.")
     out.print(_panel_table(answer))
     if comments:
         for member in answer["panel"]:
