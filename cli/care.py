@@ -145,7 +145,7 @@ def dedupe(dry_run: bool, list_: bool, undo: str, as_json: bool, **given: Any) -
         else:
             pairs = pool.duplicates()
             if not dry_run:
-                duplicates.merge(pool.database, pairs)
+                pairs = duplicates.merge(pool.database, pairs)
             rows = [pair.as_dict() for pair in pairs]
     if as_json:
         print_json(rows)

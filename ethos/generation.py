@@ -57,6 +57,7 @@ class Brief:
         examples: What to show the model in place of the prompt set's own examples, nearest first. A prompt set that
             asks for lines shows none.
         uncovered: Values, rights and duties at stake that nobody of `kept` speaks for, most at stake first.
+        refused: Ids of personas that must not come back, since somebody took them out of the pool.
     """
 
     scenario: Scenario
@@ -64,6 +65,7 @@ class Brief:
     kept: tuple[Persona, ...] = ()
     examples: tuple[Example, ...] = ()
     uncovered: tuple[str, ...] = ()
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -84,8 +86,10 @@ class Draft:
         """Accept a persona that differs from all others of its panel.
 
         Raises:
-            InputError: It repeats an attribute of another persona.
+            InputError: It repeats an attribute of another persona, or was taken out of the pool.
         """
+        if persona.id in self.brief.refused:
+            raise InputError(f"{persona.name} was taken out of the pool, see `ethos pool show {persona.id[:12]}`")
         others = [*self.brief.kept, *self.personas]
         if repeated := clashes(persona, others):
             labels = ", ".join(f"{LABELS[a]} {getattr(persona, a)!r}" for a in repeated)

@@ -101,7 +101,7 @@ def assemble(
         return Assembly(Panel(found.members, found.gate), (), (), seconds)
     writer = model()
     examples = () if request.sourcing is Sourcing.FRESH else pool.examples(scenario)
-    brief = Brief(scenario, missing, chosen, examples, found.uncovered)
+    brief = Brief(scenario, missing, chosen, examples, found.uncovered, pool.store.inactive())
     [draft] = generate_personas(writer, [brief], request.prompts, request.seed)
     kept = record.keep_calls(draft.calls)
     record.keep_failures(scenario, draft.failures)

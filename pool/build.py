@@ -72,16 +72,11 @@ def build(
         report.skipped += len(batch) - len(waiting)
         if waiting:
             writer = model()
-            for draft in generate_personas(
-                writer, [Brief(s, k, examples=pool.examples(s)) for s in waiting], prompts, seed
-            ):
-                _store(
-                    pool,
-                    record,
-                    draft,
-                    Origin(OriginKind.GENERATED, writer.identity, prompts.label, seed),
-                    report,
-                )
+            origin = Origin(OriginKind.GENERATED, writer.identity, prompts.label, seed)
+            refused = pool.store.inactive()
+            briefs = [Brief(s, k, examples=pool.examples(s), refused=refused) for s in waiting]
+            for draft in generate_personas(writer, briefs, prompts, seed):
+                _store(pool, record, draft, origin, report)
         progress(report)
     pool.refresh()
     return report

@@ -89,9 +89,9 @@ class Calibration:
         target, (low, high) = self.target, self.interval
         return (
             f"The gate is calibrated: at most {target.delta:.0%} of hits cover less than {target.floor:.0%} of their "
-            f"own values, with {target.confidence:.0%} confidence, for panels of {self.k} at threshold {self.threshold:g}. "
-            f"Seen on {self.trials} held-out scenarios: {self.failures} of {self.hits} hits ({low:.1%} to {high:.1%}); "
-            f"expected hit rate {self.hit_rate:.0%}."
+            f"own values, with {target.confidence:.0%} confidence, for panels of {self.k} at threshold "
+            f"{self.threshold:g}. Seen on {self.trials} held-out scenarios: {self.failures} of {self.hits} hits "
+            f"({low:.1%} to {high:.1%}); expected hit rate {self.hit_rate:.0%}."
         )
 
     def as_dict(self) -> dict[str, object]:

@@ -60,6 +60,17 @@ class Database:
         ):
             yield connection
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[Connection]:
+        """A write transaction that is always taken back: what would happen, without its happening."""
+        with (
+            self._explained(),
+            self.engine.connect().execution_options(ethos_write=True) as connection,
+            connection.begin() as transaction,
+        ):
+            yield connection
+            transaction.rollback()
+
     def close(self) -> None:
         """Release the file."""
         self.engine.dispose()

@@ -27,6 +27,7 @@ from ethos.pool.store import Link, link, now, panel_members, unlink
 COSINE = 0.97  # of the whole lines
 OVERLAP = 0.85  # Jaccard index of their words
 NEAREST = 10  # personas that each is compared with
+_EMPTY_WORDS = frozenset(("a", "an", "and", "for", "in", "of", "on", "one", "s", "the", "to", "very"))
 _PRECEDENCE = ("curated", "imported", "generated")
 
 
@@ -60,7 +61,7 @@ class Pair:
 
 def overlap(one: Persona, other: Persona) -> float:
     """Jaccard index of two personas' words, 0..1."""
-    first, second = _words(one), _words(other)
+    first, second = _words(one.line), _words(other.line)
     return len(first & second) / len(first | second)
 
 
@@ -91,7 +92,8 @@ def find_duplicates(database: Database, links: Sequence[Link], vectors: dict[str
     """The pairs that can be merged.
 
     A pair that shares a scenario is left alone, since a panel was made with both; so is one whose merge would put the
-    same attribute twice into a stored panel.
+    same attribute twice into a stored panel, and one that differs in a word of its value or right/duty, since one word
+    can turn the meaning round. What is found is what `merge` would do, rehearsed.
 
     Args:
         database: The pool's.
@@ -103,39 +105,49 @@ def find_duplicates(database: Database, links: Sequence[Link], vectors: dict[str
         np.stack([vectors[persona.line] for persona in personas]) if personas else np.empty((0, 0), dtype=np.float32)
     )
     near = [(personas[i], personas[j], cosine) for i, j, cosine in near_pairs(personas, matrix)]
-    pairs: list[Pair] = []
-    gone: set[str] = set()
-    kept: set[str] = set()
-    with database.read() as connection:
-        for one, other, cosine in near:
-            shared = overlap(one, other)
-            if shared < OVERLAP:
-                continue
-            stay, go = sorted((one, other), key=lambda persona: _precedence(connection, persona.id))
-            if {stay.id, go.id} & gone or go.id in kept or not _mergeable(connection, stay, go):
-                continue
-            gone.add(go.id)
-            kept.add(stay.id)
-            pairs.append(Pair(stay, go, cosine, shared))
-    return pairs
+    alike = [(one, other, cosine, overlap(one, other)) for one, other, cosine in near if _same_stand(one, other)]
+    with database.rehearsal() as connection:
+        found = []
+        for one, other, cosine, shared in alike:
+            if shared >= OVERLAP:
+                kept, duplicate = sorted((one, other), key=lambda persona: _precedence(connection, persona.id))
+                found += _merge(connection, [Pair(kept, duplicate, cosine, shared)])
+    return found
 
 
-def merge(database: Database, pairs: Sequence[Pair]) -> None:
-    """Retire each duplicate and let the kept persona stand for it, in one transaction."""
+def merge(database: Database, pairs: Sequence[Pair]) -> list[Pair]:
+    """Retire each duplicate and let the kept persona stand for it, in one transaction.
+
+    Returns:
+        The pairs that were merged: those that can still be, since the pool may have changed after they were found.
+    """
     with database.write() as connection:
-        for pair in pairs:
-            places = homes(connection, pair.duplicate.id)
-            put_status(connection, pair.duplicate.id, Status.RETIRED, f"near duplicate of {pair.kept.id}")
-            row = {
-                "duplicate_id": pair.duplicate.id,
-                "kept_id": pair.kept.id,
-                "cosine": pair.cosine,
-                "overlap": pair.overlap,
-                "created_at": now(),
-            }
-            connection.execute(insert(schema.MergeRow).values(row))
-            for scenario_id in places:
-                link(connection, pair.kept.id, scenario_id)
+        return _merge(connection, pairs)
+
+
+def _merge(connection: Connection, pairs: Sequence[Pair]) -> list[Pair]:
+    """One pair after the other, so that each sees what those before it left."""
+    merged = []
+    for pair in pairs:
+        if _mergeable(connection, pair.kept, pair.duplicate):
+            _unite(connection, pair)
+            merged.append(pair)
+    return merged
+
+
+def _unite(connection: Connection, pair: Pair) -> None:
+    places = homes(connection, pair.duplicate.id)
+    put_status(connection, pair.duplicate.id, Status.RETIRED, f"near duplicate of {pair.kept.id}")
+    row = {
+        "duplicate_id": pair.duplicate.id,
+        "kept_id": pair.kept.id,
+        "cosine": pair.cosine,
+        "overlap": pair.overlap,
+        "created_at": now(),
+    }
+    connection.execute(insert(schema.MergeRow).values(row))
+    for scenario_id in places:
+        link(connection, pair.kept.id, scenario_id)
 
 
 def undo(database: Database, persona_id: str) -> str:
@@ -164,8 +176,14 @@ def merges(database: Database) -> list[dict[str, object]]:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def _words(persona: Persona) -> set[str]:
-    return set(re.findall(r"\w+", fold(persona.line)))
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", fold(text)))
+
+
+def _same_stand(one: Persona, other: Persona) -> bool:
+    """Whether two personas want the same, word for word but for those that carry no meaning."""
+    pairs = ((one.core_value, other.core_value), (one.right_duty, other.right_duty))
+    return all(not (_words(first) ^ _words(second)) - _EMPTY_WORDS for first, second in pairs)
 
 
 def _precedence(connection: Connection, persona_id: str) -> tuple[bool, int, str, str]:
@@ -178,6 +196,12 @@ def _precedence(connection: Connection, persona_id: str) -> tuple[bool, int, str
 
 def _mergeable(connection: Connection, kept: Persona, duplicate: Persona) -> bool:
     """Whether one persona can stand for the other wherever it is."""
+    status = select(schema.PersonaRow.id).where(
+        schema.PersonaRow.id.in_([kept.id, duplicate.id]), schema.PersonaRow.status == Status.ACTIVE
+    )
+    if len(connection.execute(status).all()) < 2:
+        return False
+    # A chain of merges could not be undone in any order.
     if connection.execute(select(schema.MergeRow.kept_id).filter_by(kept_id=duplicate.id)).first():
         return False
     if set(homes(connection, kept.id)) & set(homes(connection, duplicate.id)):
@@ -185,9 +209,8 @@ def _mergeable(connection: Connection, kept: Persona, duplicate: Persona) -> boo
     panel = schema.PanelRow
     places = connection.execute(select(panel.scenario_id, panel.k).filter_by(persona_id=duplicate.id)).all()
     for scenario_id, k in places:
-        others = [
-            member.persona for member in panel_members(connection, scenario_id, k) if member.persona.id != duplicate.id
-        ]
-        if clashes(kept, others):
+        # Members who are not active count as well, since they may come back.
+        members = [placed.persona for placed in panel_members(connection, scenario_id, k, active=False)]
+        if clashes(kept, [persona for persona in members if persona.id != duplicate.id]):
             return False
     return True

@@ -105,9 +105,11 @@ class Store:
         }
         made = insert(schema.OriginRow).values(id=digest("origin", values), created_at=now(), **values)
         connection.execute(made.on_conflict_do_nothing())
-        status = connection.execute(select(schema.PersonaRow.status).filter_by(id=persona.id)).scalar_one()
+        kept = connection.execute(select(schema.MergeRow.kept_id).filter_by(duplicate_id=persona.id)).scalar()
+        serving = kept or persona.id
+        status = connection.execute(select(schema.PersonaRow.status).filter_by(id=serving)).scalar_one()
         if status == "active":
-            link(connection, persona.id, scenario.key)
+            link(connection, serving, scenario.key)
         return new
 
     def panel(self, scenario_id: str, k: int) -> list[Placed]:
@@ -158,6 +160,12 @@ class Store:
         query = select(schema.OriginRow.persona_id).where(schema.OriginRow.kind.in_(kinds)).distinct()
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
+
+    def inactive(self) -> frozenset[str]:
+        """Ids of the personas that are retired or quarantined."""
+        query = select(schema.PersonaRow.id).where(schema.PersonaRow.status != "active")
+        with self._database.read() as connection:
+            return frozenset(connection.execute(query).scalars())
 
     def sources(self) -> list[tuple[str, str, int]]:
         """Kind of origin, model or collection, and how many active personas came from there; most first."""
@@ -314,20 +322,18 @@ def _replace_panel(connection: Connection, scenario_id: str, panel: Sequence[Pla
     connection.execute(insert(schema.PanelRow), rows)
 
 
-def panel_members(connection: Connection, scenario_id: str, k: int) -> list[Placed]:
-    """The active members of a stored panel; whoever was merged is stood for by the persona that was kept."""
+def panel_members(connection: Connection, scenario_id: str, k: int, active: bool = True) -> list[Placed]:
+    """The members of a stored panel, those who are active or all; the persona kept stands for whoever was merged."""
     stands = func.coalesce(schema.MergeRow.kept_id, schema.PanelRow.persona_id)
     query = (
         select(*_PERSONA, schema.PanelRow.relevance)
         .outerjoin(schema.MergeRow, schema.MergeRow.duplicate_id == schema.PanelRow.persona_id)
         .join(schema.PersonaRow, schema.PersonaRow.id == stands)
-        .where(
-            schema.PanelRow.scenario_id == scenario_id,
-            schema.PanelRow.k == k,
-            schema.PersonaRow.status == "active",
-        )
+        .where(schema.PanelRow.scenario_id == scenario_id, schema.PanelRow.k == k)
         .order_by(schema.PanelRow.rank)
     )
+    if active:
+        query = query.where(schema.PersonaRow.status == "active")
     return [Placed(_persona(row), row.relevance) for row in connection.execute(query)]
 
 
