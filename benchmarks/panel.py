@@ -28,7 +28,7 @@ from ethos.persona import Persona
 from ethos.pool.demand import values_at_stake
 from ethos.pool.diversity import vendi
 from ethos.pool.index import NEIGHBOURS
-from ethos.pool.selection import Candidate, Slots, choose
+from ethos.pool.selection import Candidates, choose, slots
 from ethos.pool.starter import starter_panels
 
 FILE = "vital_overton_valuekaleidoscope.json"
@@ -46,7 +46,7 @@ class Data:
         values: Unit rows of the distinct value texts, (values, dimensions).
         gold: For each situation the rows of its gold values.
         personas: (personas, 3): situation, core value, right/duty.
-        people: The same as the pool would hold them: persona and attribute numbers.
+        slots: Of each the numbers of its attributes, as the pool would hold them.
         asked: How many of the situations, the first ones, are asked about; the others are the starter pool's.
     """
 
@@ -54,7 +54,7 @@ class Data:
     values: Vectors
     gold: list[Any]
     personas: Any
-    people: dict[tuple[int, int, int], tuple[Persona, tuple[int, ...]]]
+    slots: dict[tuple[int, int, int], Any]
     asked: int
 
 
@@ -94,8 +94,8 @@ def load(folder: Path, starter: bool = False) -> Data:
     gold = [np.array([row_of[v] for v in row["vrd"]]) for row in rows]
     situations = [row["situation"] for row in rows] + [panel.scenario.situation for panel in panels]
     ordered = np.array(sorted(personas))
-    people = _people(ordered, texts)
-    return Data(embedder.encode(situations), embedder.encode(texts), gold, ordered, people, len(rows))
+    encoded = embedder.encode(situations), embedder.encode(texts)
+    return Data(*encoded, gold, ordered, _slots(ordered, texts), len(rows))
 
 
 def random_choice(query: Query) -> list[int]:
@@ -155,16 +155,14 @@ def ours(query: Query) -> list[int]:
     rows = np.flatnonzero(np.isin(query.candidates[:, 0], situations))
     owned, inverse = np.unique(query.candidates[rows, 1:], return_inverse=True)
     pairs = inverse.reshape(-1, 2)
-    people = [query.data.people[tuple(row)] for row in query.candidates[rows].tolist()]
-    candidates = [
-        Candidate(persona, float(query.relevance[row]), "", (int(a), int(b)), slots)
-        for (persona, slots), row, (a, b) in zip(people, rows, pairs, strict=True)
-    ]
-    position = {candidate.persona.name: int(row) for candidate, row in zip(candidates, rows, strict=True)}
+    place = {situation: number for number, situation in enumerate(situations.tolist())}
+    where = [place[situation] for situation in query.candidates[rows, 0].tolist()]
+    found = np.unique(np.stack([np.repeat(where, 2), pairs.ravel()], axis=1), axis=0)
     values = query.data.values[owned]
-    found = np.array([np.isin(np.arange(len(owned)), pairs[query.candidates[rows, 0] == s]) for s in situations])
-    stakes = values_at_stake(query.situation, query.data.situations[situations], found.astype(float), values)
-    return [position[c.candidate.persona.name] for c in choose(candidates, values, stakes, K)]
+    stakes = values_at_stake(query.situation, query.data.situations[situations], found, values)
+    people = np.stack([query.data.slots[tuple(row)] for row in query.candidates[rows].tolist()])
+    chosen = choose(Candidates(query.relevance[rows], pairs, people), values, stakes, K)
+    return [int(rows[one.row]) for one in chosen]
 
 
 def oracle(query: Query) -> list[int]:
@@ -191,13 +189,13 @@ METHODS: dict[str, Callable[[Query], list[int]]] = {
 }
 
 
-def _people(personas: Any, texts: list[str]) -> dict[tuple[int, int, int], tuple[Persona, tuple[int, ...]]]:
-    """Personas of two real texts; the others are unlike anybody's, so that only the real ones can clash."""
-    slots, found = Slots(), {}
-    for n, (situation, value, duty) in enumerate(personas.tolist()):
-        persona = Persona(f"n{n}", texts[value], f"f{n}", texts[duty], f"e{n}", f"s{n}")
-        found[situation, value, duty] = persona, slots.of(persona)
-    return found
+def _slots(personas: Any, texts: list[str]) -> dict[tuple[int, int, int], Any]:
+    """Of personas of two real texts; the others are unlike anybody's, so that only the real ones can clash."""
+    made = [
+        Persona(f"n{n}", texts[value], f"f{n}", texts[duty], f"e{n}", f"s{n}")
+        for n, (_, value, duty) in enumerate(personas.tolist())
+    ]
+    return dict(zip(map(tuple, personas.tolist()), slots(made), strict=True))
 
 
 def queries(data: Data, seed: int) -> list[Query]:

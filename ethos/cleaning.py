@@ -34,6 +34,8 @@ def clean(text: str, what: str, limit: int) -> str:
     Raises:
         InputError: The text is empty after cleaning, too long, or not valid Unicode.
     """
+    if text.isascii() and text.isprintable() and text == text.strip() and "  " not in text and 0 < len(text) <= limit:
+        return text  # nearly every text is clean already, above all one that was stored
     # Checked before the work: normalising a megabyte only to refuse it is a gift to an attacker.
     if len(text) > 4 * limit:
         raise InputError(f"the {what} has {len(text):,} characters", f"shorten it to at most {limit:,}")
@@ -63,6 +65,11 @@ def clean_line(text: str, what: str, limit: int) -> str:
 def fold(text: str) -> str:
     """The form in which two attribute texts count as the same: case, accents of case and blanks ignored."""
     return " ".join(text.casefold().split())
+
+
+def short_digest(text: str) -> int:
+    """A number of 64 bits for a text, for tables in memory; two texts of a pool never share one in practice."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "big")
 
 
 def digest(*parts: object) -> str:

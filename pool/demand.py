@@ -18,7 +18,7 @@ NAMED = 2.0  # how much likelier a value is that the scenario itself is about
 
 
 def values_at_stake(
-    query: Vectors, neighbours: Vectors, found: NDArray[np.float64], values: Vectors
+    query: Vectors, neighbours: Vectors, found: NDArray[np.int64], values: Vectors
 ) -> NDArray[np.float64]:
     """How much each value is at stake in a scenario.
 
@@ -28,16 +28,19 @@ def values_at_stake(
     Args:
         query: The scenario's unit vector, float32, (dimensions,).
         neighbours: Unit rows of the nearest scenarios, float32, (neighbours, dimensions).
-        found: 1 where personas made for a neighbour hold a value, else 0, (neighbours, values).
+        found: Rows of a neighbour and of a value that personas made for it hold, each pair once, (pairs, 2).
         values: Unit rows of the value texts, float32, (values, dimensions).
 
     Returns:
         One share a value, not negative, summing to 1.
     """
-    average = found.mean(axis=0)
-    kernel = np.exp(KERNEL * (neighbours @ neighbours.T - 1.0)) + NOISE * np.eye(len(neighbours))
+    where, what = found.T
+    kernel = np.exp(KERNEL * (neighbours @ neighbours.T - 1.0))
+    kernel[np.diag_indices_from(kernel)] += NOISE
     weights = np.linalg.solve(kernel, np.exp(KERNEL * (neighbours @ query - 1.0)))
-    expected = np.maximum(weights @ (found - average) + average, 0.0)
-    stake: NDArray[np.float64] = expected * np.exp(NAMED * (values @ query))
+    average = np.bincount(what, minlength=len(values)) / len(neighbours)
+    # The average plus the weighted differences from it.
+    expected = np.bincount(what, weights[where], len(values)) + average * (1.0 - weights.sum())
+    stake = np.maximum(expected, 0.0) * np.exp(NAMED * (values @ query))
     share: NDArray[np.float64] = stake / stake.sum()
     return share

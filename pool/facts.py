@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.pool import schema
 from ethos.pool.database import Database
+
+_VALUE = select(schema.PoolFact.value).where(schema.PoolFact.name == bindparam("name"))
 
 
 class Facts:
@@ -24,7 +26,7 @@ class Facts:
     def get(self, name: str) -> Any:
         """A fact's value; None if it was never put."""
         with self._database.read() as connection:
-            stored = connection.execute(select(schema.PoolFact.value).filter_by(name=name)).scalar()
+            stored = connection.execute(_VALUE, {"name": name}).scalar()
         return None if stored is None else json.loads(stored)
 
     def put(self, name: str, value: object) -> None:

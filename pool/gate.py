@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ethos.answer import Decision, Gate
-from ethos.pool.selection import Candidate, Chosen
+from ethos.pool.selection import Candidates, Chosen
 
 
-def eligible(candidates: Sequence[Candidate], threshold: float) -> list[Candidate]:
+def eligible(candidates: Candidates, threshold: float) -> Candidates:
     """The candidates near enough to be kept."""
-    return [candidate for candidate in candidates if candidate.relevance >= threshold]
+    return candidates.first(int(np.count_nonzero(candidates.relevance >= threshold)))
 
 
 def admit(chosen: Sequence[Chosen], coverage: float, required: float, k: int) -> list[Chosen]:
@@ -29,9 +31,7 @@ def admit(chosen: Sequence[Chosen], coverage: float, required: float, k: int) ->
     return [one for one in chosen if one.gain >= required / k][: k - 1]
 
 
-def decide(
-    candidates: Sequence[Candidate], admitted: int, k: int, threshold: float, coverage: float, required: float
-) -> Gate:
+def decide(candidates: Candidates, admitted: int, k: int, threshold: float, coverage: float, required: float) -> Gate:
     """The gate's decision.
 
     Args:
@@ -42,7 +42,6 @@ def decide(
         coverage: Share of the values at stake that the full choice covers, 0..1.
         required: Share that a calibrated pool demands; 0 where nothing was calibrated.
     """
-    ranked = sorted((candidate.relevance for candidate in candidates), reverse=True)
-    score = ranked[min(k, len(ranked)) - 1] if ranked else 0.0
+    score = float(candidates.relevance[min(k, len(candidates)) - 1]) if len(candidates) else 0.0
     decision = Decision.HIT if admitted >= k else Decision.PARTIAL if admitted else Decision.MISS
     return Gate(decision, round(score, 6), threshold, round(coverage, 6), round(required, 6))

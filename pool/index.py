@@ -1,29 +1,35 @@
 """The vector index: which scenarios are near, and which personas were made for them.
 
-Derived from SQL and kept in memory; before every query it catches up with what any process has added since. Built
-from SQL when it is opened: exact, and at up to 200,000 vectors quicker than reading a file (notes/platform.md 1.2).
-Knows the store and FAISS; knows nothing of how a panel is chosen.
+Derived from SQL and kept in memory as arrays of numbers, without the texts; before every query it catches up with what
+any process has added since. Built from SQL when it is opened (notes/platform.md 1.2). Knows the store and the nearest
+neighbours; knows nothing of how a panel is chosen.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ethos.cleaning import short_digest
 from ethos.embedding import Embedder, Vectors
-from ethos.persona import Persona
+from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool.demand import values_at_stake
-from ethos.pool.selection import Candidate, Slots
+from ethos.pool.growing import Growing
+from ethos.pool.nearest import Nearest
+from ethos.pool.selection import Candidates, slots
 from ethos.pool.store import Store
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
 
-NEIGHBOURS = 200
+NEIGHBOURS = 150
+REMEMBERED = 4096  # vectors of scenarios that were asked
+VALUES = ("core_value", "right_duty")  # the two texts that say what a persona stands for
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +38,34 @@ class Neighbourhood:
 
     Attributes:
         candidates: One a persona.
-        texts: The candidates' value texts.
-        vectors: Their unit rows, float32, (values, dimensions).
+        persona_ids: Theirs, as bytes, (candidates,).
+        scenario_ids: Of each the nearest scenario it was made for, as bytes, (candidates,).
+        vectors: Unit rows of the candidates' value texts, float32, (values, dimensions).
+        holders: For each value the id of a persona whose text it is, as bytes, (values,).
+        duties: For each value whether that text is the persona's right/duty, (values,).
         stakes: How much each value is at stake in the situation, summing to 1.
     """
 
-    candidates: tuple[Candidate, ...]
-    texts: tuple[str, ...]
+    candidates: Candidates
+    persona_ids: NDArray[np.bytes_]
+    scenario_ids: NDArray[np.bytes_]
     vectors: Vectors
+    holders: NDArray[np.bytes_]
+    duties: NDArray[np.int64]
     stakes: NDArray[np.float64]
 
 
-NOTHING = Neighbourhood((), (), np.empty((0, 0), dtype=np.float32), np.empty(0))
+_ID = "S32"
+_NO_IDS = np.empty(0, dtype=_ID)
+NOTHING = Neighbourhood(
+    Candidates(np.empty(0), np.empty((0, 2), dtype=np.int64), np.empty((0, len(ATTRIBUTES)), dtype=np.uint64)),
+    _NO_IDS,
+    _NO_IDS,
+    np.empty((0, 0), dtype=np.float32),
+    _NO_IDS,
+    np.empty(0, dtype=np.int64),
+    np.empty(0),
+)
 
 
 class ScenarioIndex:
@@ -60,16 +82,10 @@ class ScenarioIndex:
         self._stored = vectors
         self._embedder = embedder
         self._mark = 0
-        self._rows: dict[str, int] = {}  # of personas, by id
-        self._personas: list[Persona] = []
-        self._slots = Slots()
-        self._slot_rows: list[tuple[int, ...]] = []
-        self._links: dict[str, list[int]] = {}  # persona rows by scenario, in commit order
-        self._situations: dict[str, str] = {}
-        self._order: list[str] = []
-        self._emptied: set[str] = set()
-        self._values = _Texts()
-        self._faiss: Any = None
+        self._scenarios = _Scenarios()
+        self._personas = _Personas()
+        self._values = _Values()
+        self._asked = lru_cache(REMEMBERED)(self._vector_of)
         self.encoding_seconds = 0.0  # spent in the encoder so far, to tell it from the search
 
     def nearest(self, situation: str, without: str = "") -> Neighbourhood:
@@ -80,135 +96,225 @@ class ScenarioIndex:
             without: A situation to leave out, for those who ask what the pool would give if it did not have it.
         """
         self.catch_up()
-        if self._faiss is None:
+        if not self._scenarios.links:
             return NOTHING
-        query = self.vectors([situation])[situation]
-        out = self._emptied | self._copies(without)
-        # Those left out must not take the place of others.
-        count = min(NEIGHBOURS + len(out), len(self._order))
-        similarities, positions = self._faiss.search(query[None, :], count)
-        near = {
-            self._order[p]: (min(float(s), 1.0), int(p))
-            for s, p in zip(similarities[0], positions[0], strict=True)
-            if self._order[p] not in out
-        }
-        near = dict(list(near.items())[:NEIGHBOURS])
-        if not near:
-            return NOTHING
-        scenarios = self._faiss.reconstruct_batch(np.array([position for _, position in near.values()]))
-        return self._around(query, scenarios, {scenario_id: score for scenario_id, (score, _) in near.items()})
+        return self._around(self._asked(situation), self._scenarios.copies(without) if without else ())
 
-    def _copies(self, situation: str) -> set[str]:
-        """The scenarios with exactly this situation; their options may differ."""
-        if not situation:
-            return set()
-        return {scenario_id for scenario_id, text in self._situations.items() if text == situation}
+    def situations(self) -> list[list[int]]:
+        """Rows of the scenarios that have active personas, those of one situation together, in an order of no meaning.
 
-    def scenarios(self) -> dict[str, list[Persona]]:
-        """The personas of every situation that has active ones."""
+        Their options may differ.
+        """
         self.catch_up()
-        found: dict[str, list[Persona]] = {}
-        for scenario_id, rows in self._links.items():
-            found.setdefault(self._situations[scenario_id], []).extend(self._personas[row] for row in rows)
-        return {situation: personas for situation, personas in found.items() if personas}
+        found: dict[int, list[int]] = {}
+        for row, held in enumerate(self._scenarios.links):
+            if held:
+                found.setdefault(int(self._scenarios.situations.rows[row]), []).append(row)
+        return [found[number] for number in sorted(found)]  # numbers are digests
 
-    def _around(self, query: Vectors, scenarios: Vectors, near: dict[str, float]) -> Neighbourhood:
+    def held_out(self, rows: Sequence[int]) -> tuple[Neighbourhood, Vectors]:
+        """What the pool would hold around a situation if it did not have it, and the values it does hold there.
+
+        Args:
+            rows: Of the scenarios of one situation (`situations`).
+
+        Returns:
+            The neighbourhood; unit rows of the situation's own values, float32, (values, dimensions).
+        """
+        personas = list(chain.from_iterable(self._scenarios.links[row] for row in rows))
+        own = self._values.vectors.rows[np.unique(self._personas.values.rows[personas])]
+        return self._around(self._scenarios.nearest.vectors[rows[0]], rows), own
+
+    def _around(self, query: Vectors, without: Sequence[int]) -> Neighbourhood:
         """Candidates of the near scenarios, with the relevance of the nearest one each was made for."""
-        held = [self._links[scenario_id] for scenario_id in near]
-        rows, first, inverse = np.unique(np.concatenate(held), return_index=True, return_inverse=True)
-        # Scenarios come nearest first, so a persona's first mention is in the nearest it was made for.
-        scenario_of = np.repeat(np.arange(len(held)), [len(some) for some in held])
-        values, owned = np.unique(self._values.pairs[rows], return_inverse=True)
-        owned = owned.reshape(-1, 2)
-        found = np.zeros((len(held), len(values)))
-        found[np.repeat(scenario_of, 2), owned[inverse].ravel()] = 1.0
-        vectors = self._values.vectors[values]
-        names, similarities = list(near), list(near.values())
-        candidates = tuple(
-            Candidate(self._personas[row], similarities[s], self._situations[names[s]], (a, b), self._slot_rows[row])
-            for row, s, (a, b) in zip(rows.tolist(), scenario_of[first].tolist(), owned.tolist(), strict=True)
-        )
-        texts = tuple(self._values.texts[row] for row in values.tolist())
+        out = {*self._scenarios.emptied, *without}
+        # Those left out must not take the place of others.
         with one_thread():
-            stakes = values_at_stake(query, scenarios, found, vectors)
-        return Neighbourhood(candidates, texts, vectors, stakes)
+            near, cosines = self._scenarios.nearest.search(query, NEIGHBOURS + len(out))
+            if out:
+                stay = np.array([row not in out for row in near.tolist()], dtype=bool)
+                near, cosines = near[stay], cosines[stay]
+            if not len(near):
+                return NOTHING
+            order = np.lexsort((self._scenarios.ids.rows[near], -cosines))[:NEIGHBOURS]
+            return self._candidates(query, near[order], cosines[order])
+
+    def _candidates(self, query: Vectors, near: NDArray[np.int64], cosines: NDArray[np.float64]) -> Neighbourhood:
+        held = [self._scenarios.links[row] for row in near.tolist()]
+        where = np.repeat(np.arange(len(held)), [len(some) for some in held])
+        # Scenarios come nearest first, so a persona's first mention is in the nearest it was made for.
+        rows, first, again = np.unique(
+            np.fromiter(chain.from_iterable(held), dtype=np.int64), return_index=True, return_inverse=True
+        )
+        nearest = where[first]
+        numbers, values = np.unique(self._personas.values.rows[rows], return_inverse=True)
+        # In the order of their digests, not of their coming: who came first must not settle a tie.
+        numbers, place = self._values.ordered(numbers)
+        values = place[values].reshape(-1, len(VALUES))
+        pairs = np.unique(np.repeat(where, len(VALUES)) * len(numbers) + values[again].ravel())
+        vectors = self._values.vectors.rows[numbers]
+        found = np.stack(np.divmod(pairs, len(numbers)), axis=1)
+        stakes = values_at_stake(query, self._scenarios.nearest.vectors[near], found, vectors)
+        ids, relevance = self._personas.ids.rows[rows], cosines[nearest]
+        order = np.lexsort((ids, -relevance))
+        holders, duties = self._values.holders.rows[numbers].T
+        return Neighbourhood(
+            Candidates(relevance[order], values[order], self._personas.slots.rows[rows[order]]),
+            ids[order],
+            self._scenarios.ids.rows[near[nearest[order]]],
+            vectors,
+            self._personas.ids.rows[holders],
+            duties,
+            stakes,
+        )
 
     def catch_up(self) -> None:
         """Take in what SQL has beyond this index; microseconds when there is nothing new."""
         if self._store.mark() == self._mark:
             return
-        import faiss  # late: a stored panel needs no index
-
-        changes, mark = self._store.changes(above=self._mark)
-        added = [change.link for change in changes if change.added]
-        vectors = self.vectors(text for link in added for text in (link.situation, *_values(link.persona)))
-        new = {link.scenario_id: link.situation for link in added if link.scenario_id not in self._links}
-        self._add_personas({link.persona.id: link.persona for link in added}, vectors)
-        for change in changes:
-            rows = self._links.setdefault(change.link.scenario_id, [])
-            row = self._rows[change.link.persona.id]
-            rows.append(row) if change.added else rows.remove(row)
-        self._emptied = {scenario_id for scenario_id, rows in self._links.items() if not rows}
-        if new:
-            matrix = np.stack([vectors[situation] for situation in new.values()])
-            if self._faiss is None:
-                self._faiss = faiss.IndexFlatIP(matrix.shape[1])
-            self._faiss.add(matrix)
-            self._situations |= new
-            self._order += new
-        self._mark = mark
-
-    def _add_personas(self, personas: dict[str, Persona], vectors: dict[str, Vectors]) -> None:
-        new = [persona for persona_id, persona in personas.items() if persona_id not in self._rows]
-        for persona in new:
-            self._rows[persona.id] = len(self._personas)
-            self._personas.append(persona)
-            self._slot_rows.append(self._slots.of(persona))
-        self._values.add([_values(persona) for persona in new], vectors)
+        news = self._store.news(self._mark, self._personas.row.keys(), self._scenarios.row.keys())
+        values = dict.fromkeys(text for persona in news.personas for text in _values(persona))
+        vectors = self.vectors([*news.situations.values(), *values])
+        self._values.add({text: vectors[text] for text in values}, news.personas)
+        self._personas.add(news.personas, self._values)
+        self._scenarios.add(news.situations, vectors)
+        for change in news.changes:
+            self._scenarios.follow(change.added, self._personas.row[change.persona_id], change.scenario_id)
+        self._mark = news.mark
 
     def vectors(self, texts: Iterable[str]) -> dict[str, Vectors]:
         """Vectors of texts: from the store, or made now and stored for the next time."""
         wanted = list(dict.fromkeys(texts))
         found = self._stored.get(self._embedder.identity, wanted)
         if missing := [text for text in wanted if text not in found]:
-            started = time.perf_counter()
-            made = dict(zip(missing, self._embedder.encode(missing), strict=True))
-            self.encoding_seconds += time.perf_counter() - started
+            made = dict(zip(missing, self._encode(missing), strict=True))
             self._stored.put(self._embedder.identity, made)
             found |= made
         return found
 
+    def _vector_of(self, situation: str) -> Vectors:
+        """The vector of a scenario that is asked: not stored, since nothing may ever be made for it."""
+        stored = self._stored.get(self._embedder.identity, [situation])
+        return stored[situation] if situation in stored else self._encode([situation])[0]
 
-class _Texts:
-    """The value texts of the personas, each held once, in rows that only ever grow.
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        started = time.perf_counter()
+        made = self._embedder.encode(texts)
+        self.encoding_seconds += time.perf_counter() - started
+        return made
+
+
+class _Scenarios:
+    """The scenarios that have personas, or had some.
 
     Attributes:
-        texts: In order of their rows.
-        vectors: Their unit rows, float32, (texts, dimensions).
-        pairs: For each persona the rows of its two, (personas, 2).
+        ids: By row.
+        row: By id.
+        links: Rows of each one's active personas.
+        emptied: Rows of those without any.
+        situations: Of each a number for the text of its situation.
+        nearest: Their vectors.
     """
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.vectors: Vectors = np.empty((0, 0), dtype=np.float32)
-        self.pairs: NDArray[np.int64] = np.empty((0, 2), dtype=np.int64)
-        self._row: dict[str, int] = {}
+        self.ids = Growing((), _ID)
+        self.row: dict[str, int] = {}
+        self.links: list[list[int]] = []
+        self.emptied: set[int] = set()
+        self.situations = Growing((), np.uint64)
+        self.nearest = Nearest()
 
-    def add(self, pairs: list[tuple[str, str]], vectors: dict[str, Vectors]) -> None:
-        """Take in the two texts of each new persona."""
-        if not pairs:
+    def add(self, situations: dict[str, str], vectors: dict[str, Vectors]) -> None:
+        """Take in new scenarios by id."""
+        if not situations:
             return
-        new = [text for text in dict.fromkeys(text for pair in pairs for text in pair) if text not in self._row]
-        for text in new:
-            self._row[text] = len(self.texts)
-            self.texts.append(text)
+        self.row |= {scenario_id: row for row, scenario_id in enumerate(situations, start=len(self.ids))}
+        self.ids.extend(list(situations))
+        self.links += [[] for _ in situations]
+        self.situations.extend([short_digest(text) for text in situations.values()])
+        self.nearest.add(np.stack([vectors[text] for text in situations.values()]))
+
+    def follow(self, added: bool, persona: int, scenario_id: str) -> None:
+        """Link a persona's row to a scenario, or unlink it."""
+        row = self.row[scenario_id]
+        held = self.links[row]
+        held.append(persona) if added else held.remove(persona)
+        self.emptied.discard(row) if held else self.emptied.add(row)
+
+    def copies(self, situation: str) -> list[int]:
+        """Rows of the scenarios with exactly this situation; their options may differ."""
+        return list(map(int, np.flatnonzero(self.situations.rows == short_digest(situation))))
+
+
+class _Personas:
+    """The personas of the scenarios.
+
+    Attributes:
+        ids: By row.
+        row: By id.
+        slots: Numbers of their attributes, (personas, 6).
+        values: Rows of their two values, (personas, 2).
+    """
+
+    def __init__(self) -> None:
+        self.ids = Growing((), _ID)
+        self.row: dict[str, int] = {}
+        self.slots = Growing((len(ATTRIBUTES),), np.uint64)
+        self.values = Growing((len(VALUES),), np.int64)
+
+    def add(self, personas: Sequence[Persona], values: _Values) -> None:
+        """Take in new personas, whose values are known."""
+        if not personas:
+            return
+        self.row |= {persona.id: row for row, persona in enumerate(personas, start=len(self.ids))}
+        self.ids.extend([persona.id for persona in personas])
+        self.slots.extend(slots(personas))
+        self.values.extend([[values.row[short_digest(text)] for text in _values(persona)] for persona in personas])
+
+
+class _Values:
+    """The value texts of the personas, each held once.
+
+    Attributes:
+        row: By the text's digest.
+        digests: Of the texts, (texts,).
+        vectors: Unit rows, float32, (texts, dimensions).
+        holders: For each the row of a persona whose text it is, and 1 if it is its right/duty, (texts, 2).
+    """
+
+    def __init__(self) -> None:
+        self.row: dict[int, int] = {}
+        self.digests = Growing((), np.uint64)
+        self.vectors = Growing((0,), np.float32)
+        self.holders = Growing((2,), np.int64)
+        self._people = 0
+
+    def add(self, vectors: dict[str, Vectors], personas: Sequence[Persona]) -> None:
+        """Take in the values of new personas, which get the rows after those before."""
+        if not len(self.vectors) and vectors:
+            self.vectors = Growing(next(iter(vectors.values())).shape, np.float32)
+        new: dict[int, str] = {}
+        holders: list[tuple[int, int]] = []
+        for person, persona in enumerate(personas, start=self._people):
+            for duty, text in enumerate(_values(persona)):
+                number = short_digest(text)
+                if number not in self.row:
+                    self.row[number] = len(self.row)
+                    new[number] = text
+                    holders.append((person, duty))
         if new:
-            made = np.stack([vectors[text] for text in new])
-            self.vectors = np.concatenate([self.vectors, made]) if self.vectors.size else made
-        rows = np.array([[self._row[one], self._row[other]] for one, other in pairs])
-        self.pairs = np.concatenate([self.pairs, rows])
+            self.digests.extend(list(new))
+            self.holders.extend(holders)
+            self.vectors.extend(np.stack([vectors[text] for text in new.values()]))
+        self._people += len(personas)
+
+    def ordered(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows in the order of their texts' digests, and the place there of each as given."""
+        order = np.argsort(self.digests.rows[rows])
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        return rows[order], place
 
 
 def _values(persona: Persona) -> tuple[str, str]:
-    """The two texts that say what a persona stands for."""
     return persona.core_value, persona.right_duty

@@ -12,18 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from ethos.answer import DEFAULT_THRESHOLD, Added, Decision, Displaced, Gate, Member, Source
-from ethos.cleaning import digest
 from ethos.embedding import Embedder, Vectors
 from ethos.errors import InputError
 from ethos.generation import Example
-from ethos.persona import LABELS, OriginKind, Persona, clashes
+from ethos.persona import ATTRIBUTES, LABELS, OriginKind, Persona, clashes
 from ethos.pool.calibration import Calibration, Target, Trial, calibration
 from ethos.pool.database import Database
 from ethos.pool.duplicates import Pair, find_duplicates
 from ethos.pool.facts import Facts
 from ethos.pool.gate import admit, decide, eligible
 from ethos.pool.index import Neighbourhood, ScenarioIndex
-from ethos.pool.selection import COVERED, Candidate, Chosen, choose, covered
+from ethos.pool.selection import COVERED, Chosen, choose
 from ethos.pool.store import Origin, Placed, Store, now
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
@@ -33,6 +32,7 @@ CALIBRATION = "calibration"
 MOST_TRIALS = 2000  # scenarios that are held out; more would narrow the interval by little
 EXAMPLES = 12  # that a model may be shown: two for each of six
 SHOWN = 5  # values that a member is said to add
+_CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,21 @@ class Retrieval:
     gate: Gate
     uncovered: tuple[str, ...] = ()
     encoding_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A persona near a text.
+
+    Attributes:
+        persona: Who.
+        relevance: Cosine between the text and the nearest scenario it was made for.
+        situation: That scenario.
+    """
+
+    persona: Persona
+    relevance: float
+    situation: str
 
 
 class Pool:
@@ -90,16 +105,18 @@ class Pool:
         chosen, coverage = self._choose(around, k)
         required = self._required(k) if len(chosen) == k else 0.0
         stay = admit(chosen, coverage, required, k)
+        missed = _uncovered(around, stay, 2 * (k - len(stay))) if stay else []
+        told = _Telling(self.store, around, stay, missed)
         return Retrieval(
-            tuple(_member(rank, one, around) for rank, one in enumerate(stay, start=1)),
+            tuple(told.member(rank, one) for rank, one in enumerate(stay, start=1)),
             decide(around.candidates, len(stay), k, self.threshold, coverage, required),
-            _uncovered(around, stay, 2 * (k - len(stay))) if stay else (),
+            tuple(told.value(row) for row in missed),
             encoded,
         )
 
-    def search(self, text: str, k: int) -> list[Candidate]:
+    def search(self, text: str, k: int) -> list[Found]:
         """The k personas whose scenarios are nearest to a text, whatever the gate would say."""
-        return sorted(self._index.nearest(text).candidates, key=lambda c: (-c.relevance, c.persona.id))[:k]
+        return self._found(self._index.nearest(text), k)
 
     def examples(self, scenario: Scenario) -> tuple[Example, ...]:
         """Personas to show a model that invents some for a scenario, nearest first, distinct in every attribute.
@@ -111,13 +128,13 @@ class Pool:
         if not written:
             return ()
         around = self._index.nearest(scenario.situation, without=scenario.situation)
-        chosen: list[Candidate] = []
-        for candidate in sorted(around.candidates, key=lambda c: (-c.relevance, c.persona.id)):
+        chosen: list[Found] = []
+        for found in self._found(around, len(around.candidates)):
             if len(chosen) == EXAMPLES:
                 break
-            if candidate.persona.id in written and not clashes(candidate.persona, [c.persona for c in chosen]):
-                chosen.append(candidate)
-        return tuple(Example(candidate.situation, candidate.persona) for candidate in chosen)
+            if found.persona.id in written and not clashes(found.persona, [c.persona for c in chosen]):
+                chosen.append(found)
+        return tuple(Example(found.situation, found.persona) for found in chosen)
 
     def add(self, scenario: Scenario, personas: Sequence[Persona], origin: Origin, panel: Sequence[Placed] = ()) -> int:
         """Store personas made for a scenario; see `Store.add`."""
@@ -161,21 +178,18 @@ class Pool:
         Raises:
             InputError: The pool has fewer than two scenarios.
         """
-        scenarios = self._index.scenarios()
-        if len(scenarios) < 2:
+        situations = self._index.situations()
+        if len(situations) < 2:
             raise InputError(
-                f"the pool has {len(scenarios)} scenarios, which is too few to hold any out",
+                f"the pool has {len(situations)} scenarios, which is too few to hold any out",
                 "fill it with `ethos pool init` or `ethos pool build` first",
             )
-        # By content address: an order that means nothing, and is the same each time.
-        drawn = sorted(scenarios, key=lambda situation: digest("trial", situation))[:MOST_TRIALS]
+        drawn = situations[:MOST_TRIALS]
         trials = []
-        for number, situation in enumerate(drawn, start=1):
-            around = self._index.nearest(situation, without=situation)
+        for number, rows in enumerate(drawn, start=1):
+            around, own = self._index.held_out(rows)
             chosen, estimate = self._choose(around, k)
-            own = sorted({text for p in scenarios[situation] for text in (p.core_value, p.right_duty)})
-            achieved = self._achieved(own, chosen, around)
-            trials.append(Trial(estimate if len(chosen) == k else None, achieved))
+            trials.append(Trial(estimate if len(chosen) == k else None, _achieved(own, chosen, around)))
             progress(number, len(drawn))
         return trials
 
@@ -188,53 +202,99 @@ class Pool:
         """Release the database."""
         self.database.close()
 
+    def _found(self, around: Neighbourhood, k: int) -> list[Found]:
+        """The first k of the candidates, with their texts."""
+        people, made_for = _decoded(around.persona_ids[:k]), _decoded(around.scenario_ids[:k])
+        texts, situations = self.store.texts(people, set(made_for))
+        near = zip(people, around.candidates.relevance[:k].tolist(), made_for, strict=True)
+        return [Found(Persona(*texts[one]), relevance, situations[scenario]) for one, relevance, scenario in near]
+
     def _choose(self, around: Neighbourhood, k: int) -> tuple[list[Chosen], float]:
         """The best panel of those near enough, and the share of what is at stake that it covers."""
         with one_thread():
             chosen = choose(eligible(around.candidates, self.threshold), around.vectors, around.stakes, k)
-            return chosen, covered([one.candidate for one in chosen], around.vectors, around.stakes)
+        return chosen, sum(one.gain for one in chosen)
 
     def _required(self, k: int) -> float:
         found = self.calibrated()
         return found.required if found and found.applies(k, self.threshold, self._embedder.identity.id) else 0.0
 
-    def _achieved(self, own: Sequence[str], chosen: Sequence[Chosen], around: Neighbourhood) -> float:
-        if not chosen:
-            return 0.0
-        vectors = self._index.vectors(own)
-        held = around.vectors[[row for one in chosen for row in one.candidate.values]]
-        return float(np.mean([(held @ vectors[text]).max() >= COVERED for text in own]))
+
+class _Telling:
+    """Puts a choice into words: all texts it needs are read at once.
+
+    Args:
+        store: The personas' texts.
+        around: What was chosen from.
+        chosen: Who was.
+        values: Rows of values that will be asked for.
+    """
+
+    def __init__(self, store: Store, around: Neighbourhood, chosen: Sequence[Chosen], values: Sequence[int]) -> None:
+        self._around = around
+        rows = {one.row for one in chosen} | {one.displaced for one in chosen if one.displaced is not None}
+        told = {*values, *(row for one in chosen for row, _ in one.adds[:SHOWN])}
+        people = {around.persona_ids[row] for row in rows} | {around.holders[row] for row in told}
+        made_for = {around.scenario_ids[one.row] for one in chosen}
+        self._texts, self._situations = store.texts(_decoded(people), _decoded(made_for))
+
+    def value(self, row: int) -> str:
+        """The text of a value."""
+        texts = self._texts[self._around.holders[row].decode()]
+        return texts[_RIGHT_DUTY if self._around.duties[row] else _CORE_VALUE]
+
+    def member(self, rank: int, chosen: Chosen) -> Member:
+        """One of the chosen, and why."""
+        texts, relevance = self._who(chosen.row)
+        persona = Persona(*texts)
+        situation = self._situations[self._around.scenario_ids[chosen.row].decode()]
+        reason = (
+            f"covers {chosen.gain:.0%} of the values at stake ({persona.core_value}; {persona.right_duty}), "
+            f"made for “{situation[:80]}”"
+        )
+        adds = tuple(Added(self.value(row), round(share, 6)) for row, share in chosen.adds[:SHOWN])
+        return Member(persona, Source.POOL, rank, relevance, reason, adds, self._displaced(chosen))
+
+    def _displaced(self, chosen: Chosen) -> Displaced | None:
+        if chosen.displaced is None:
+            return None
+        texts, relevance = self._who(chosen.displaced)
+        if chosen.clash:
+            repeated = texts[ATTRIBUTES.index(chosen.clash)]
+            cause = f"repeats the {LABELS[chosen.clash].lower()} of one chosen before: {repeated}"
+        else:
+            cause = "would have added less of the values at stake"
+        name = texts[ATTRIBUTES.index("name")]
+        return Displaced(self._around.persona_ids[chosen.displaced].decode(), name, relevance, cause)
+
+    def _who(self, row: int) -> tuple[tuple[str, ...], float]:
+        relevance = float(self._around.candidates.relevance[row])
+        return self._texts[self._around.persona_ids[row].decode()], round(relevance, 6)
 
 
-def _member(rank: int, chosen: Chosen, around: Neighbourhood) -> Member:
-    candidate = chosen.candidate
-    reason = (
-        f"covers {chosen.gain:.0%} of the values at stake ({candidate.persona.core_value}; "
-        f"{candidate.persona.right_duty}), made for “{candidate.situation[:80]}”"
-    )
-    adds = tuple(Added(around.texts[row], round(share, 6)) for row, share in chosen.adds[:SHOWN])
-    relevance = round(candidate.relevance, 6)
-    return Member(candidate.persona, Source.POOL, rank, relevance, reason, adds, _displaced(chosen))
+def _decoded(ids: Iterable[bytes]) -> list[str]:
+    return [one.decode() for one in ids]
 
 
-def _displaced(chosen: Chosen) -> Displaced | None:
-    if chosen.displaced is None:
-        return None
-    persona, relevance = chosen.displaced.persona, round(chosen.displaced.relevance, 6)
-    if chosen.clash:
-        cause = f"repeats the {LABELS[chosen.clash].lower()} of one chosen before: {getattr(persona, chosen.clash)}"
-    else:
-        cause = "would have added less of the values at stake"
-    return Displaced(persona.id, persona.name, relevance, cause)
+def _values(around: Neighbourhood, chosen: Sequence[Chosen]) -> list[int]:
+    """Rows of the values that the chosen hold."""
+    return [row for one in chosen for row in around.candidates.values[one.row].tolist()]
 
 
-def _uncovered(around: Neighbourhood, kept: Sequence[Chosen], count: int) -> tuple[str, ...]:
+def _achieved(own: Vectors, chosen: Sequence[Chosen], around: Neighbourhood) -> float:
+    """Share of a situation's own values that the chosen cover."""
+    if not chosen:
+        return 0.0
+    return float(np.mean((own @ around.vectors[_values(around, chosen)].T).max(axis=1) >= COVERED))
+
+
+def _uncovered(around: Neighbourhood, kept: Sequence[Chosen], count: int) -> list[int]:
     """The values most at stake that none of the kept speaks for, unlike each other."""
-    held = around.vectors[[row for one in kept for row in one.candidate.values]]
+    held = around.vectors[_values(around, kept)]
     found: list[int] = []
-    for row in np.argsort(-around.stakes, kind="stable"):
+    for row in np.argsort(-around.stakes, kind="stable").tolist():
         if len(found) == count:
             break
         if (np.concatenate([held, around.vectors[found]]) @ around.vectors[row]).max() < COVERED:
-            found.append(int(row))
-    return tuple(around.texts[row] for row in found)
+            found.append(row)
+    return found

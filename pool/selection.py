@@ -8,56 +8,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ethos.cleaning import fold
+from ethos.cleaning import fold, short_digest
 from ethos.embedding import Vectors
 from ethos.persona import ATTRIBUTES, Persona
 
 COVERED = 0.7  # cosine from which two value texts count as the same value (design.md section 6)
-TARGETS = 200  # values that are looked at, those most at stake first; the rest hold next to nothing
+TARGETS = 128  # values that are looked at, those most at stake first; the rest hold next to nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A persona that may be chosen.
+class Candidates:
+    """Personas that may be chosen, the most relevant first and of equally relevant the one of the smallest id.
 
     Attributes:
-        persona: Who.
-        relevance: Cosine between the scenario asked and the nearest scenario it was made for.
-        situation: That scenario.
-        values: Rows of the value vectors: its core value and its right/duty.
-        slots: One number an attribute (`Slots`).
+        relevance: Of each the cosine between the scenario asked and the nearest it was made for, (candidates,).
+        values: Of each the rows of its core value and its right/duty among the value vectors, (candidates, 2).
+        slots: Of each one number an attribute (`slots`), (candidates, 6).
     """
 
-    persona: Persona
-    relevance: float
-    situation: str
-    values: tuple[int, int]
-    slots: tuple[int, ...]
+    relevance: NDArray[np.float64]
+    values: NDArray[np.int64]
+    slots: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.relevance)
+
+    def first(self, count: int) -> Candidates:
+        """The most relevant of them."""
+        return Candidates(self.relevance[:count], self.values[:count], self.slots[:count])
 
 
-class Slots:
-    """Numbers for attribute texts, equal where two texts of one attribute count as the same.
+def slots(personas: Iterable[Persona]) -> NDArray[np.uint64]:
+    """Numbers for personas' attributes, (personas, 6).
 
-    Texts are compared as `ethos.cleaning.fold` leaves them. Numbers are given once and kept, so that personas need not
+    Equal where two texts of one attribute count as the same, as `ethos.cleaning.fold` leaves them; so personas need not
     be compared text by text for every question.
     """
-
-    def __init__(self) -> None:
-        self._numbers: dict[tuple[int, str], int] = {}
-        self._seen: dict[tuple[int, str], int] = {}  # texts as written, which spares folding them again
-
-    def of(self, persona: Persona) -> tuple[int, ...]:
-        """The six numbers of a persona."""
-        return tuple(map(self._number, enumerate(persona.texts())))
-
-    def _number(self, text: tuple[int, str]) -> int:
-        if text not in self._seen:
-            self._seen[text] = self._numbers.setdefault((text[0], fold(text[1])), len(self._numbers))
-        return self._seen[text]
+    known: dict[tuple[int, str], int] = {}
+    rows = []
+    for persona in personas:
+        row = []
+        for key in enumerate(persona.texts()):
+            if key not in known:
+                known[key] = short_digest(f"{key[0]} {fold(key[1])}")
+            row.append(known[key])
+        rows.append(row)
+    return np.array(rows, dtype=np.uint64).reshape(-1, len(ATTRIBUTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,28 +66,28 @@ class Chosen:
     """A candidate that was chosen, and why.
 
     Attributes:
-        candidate: Which.
+        row: Which of the candidates.
         gain: Share of the estimated values that it covers and those chosen before it do not, 0..1.
         adds: Rows of the values it newly covers with what is at stake in each, the greatest first.
         displaced: The most relevant candidate that had to stand back for it; None if it was itself the most relevant.
         clash: The attribute in which the displaced repeats one chosen before; empty if it would only have added less.
     """
 
-    candidate: Candidate
+    row: int
     gain: float
     adds: tuple[tuple[int, float], ...] = ()
-    displaced: Candidate | None = None
+    displaced: int | None = None
     clash: str = ""
 
 
-def choose(candidates: Sequence[Candidate], vectors: Vectors, stakes: NDArray[np.float64], k: int) -> list[Chosen]:
+def choose(candidates: Candidates, vectors: Vectors, stakes: NDArray[np.float64], k: int) -> list[Chosen]:
     """Choose up to k candidates that cover the values at stake and differ in every attribute.
 
     Greedy, which for covering comes within 1 - 1/e of the best; where greed runs into a dead end before k, an exact
     search finds the k distinct candidates that exist (or as many as do).
 
     Args:
-        candidates: In any order, one a persona; the result does not depend on it.
+        candidates: One a persona.
         vectors: Unit rows of the candidates' value texts, float32, (values, dimensions).
         stakes: How much each value is at stake, summing to 1 (`ethos.pool.demand`).
         k: Most to choose.
@@ -94,66 +95,60 @@ def choose(candidates: Sequence[Candidate], vectors: Vectors, stakes: NDArray[np
     Returns:
         In the order of choice; fewer than k only when no k of the candidates differ in every attribute.
     """
-    ordered = sorted(candidates, key=lambda candidate: (-candidate.relevance, candidate.persona.id))
-    if not ordered:
+    if not len(candidates):
         return []
-    cover = _Cover(ordered, vectors, stakes)
-    chosen = cover.greedy(k, range(len(ordered)))
-    if len(chosen) < min(k, len(ordered)):
+    cover = _Cover(candidates, vectors, stakes)
+    chosen = cover.greedy(k)
+    if len(chosen) < min(k, len(candidates)):
         largest = cover.largest(k)
         if len(largest) > len(chosen):
             chosen = cover.greedy(k, largest)
     return chosen
 
 
-def covered(candidates: Sequence[Candidate], vectors: Vectors, stakes: NDArray[np.float64]) -> float:
-    """Share of what is at stake that these candidates cover together, 0..1."""
-    if not candidates:
-        return 0.0
-    held = vectors[[row for candidate in candidates for row in candidate.values]]
-    return float(stakes[(vectors @ held.T >= COVERED).any(axis=1)].sum())
-
-
 class _Cover:
-    """Which candidate covers which target, and which two clash. Candidates are in order of relevance."""
+    """Which candidate covers which target, and which two clash."""
 
-    def __init__(self, candidates: Sequence[Candidate], vectors: Vectors, stakes: NDArray[np.float64]) -> None:
-        self.candidates = candidates
+    def __init__(self, candidates: Candidates, vectors: Vectors, stakes: NDArray[np.float64]) -> None:
         self.targets = np.argsort(-stakes, kind="stable")[:TARGETS]
         self.stakes = stakes[self.targets]
-        owned = np.array([candidate.values for candidate in candidates])
-        alike = vectors @ vectors[self.targets].T >= COVERED
-        self.covers = (alike[owned[:, 0]] | alike[owned[:, 1]]).astype(np.float64)
-        self.slots = np.array([candidate.slots for candidate in candidates])
+        # A value is compared once, however many hold it.
+        held, pairs = np.unique(candidates.values, return_inverse=True)
+        alike = vectors[held] @ vectors[self.targets].T >= COVERED
+        first, second = pairs.reshape(-1, 2).T
+        self.covers = alike[first] | alike[second]
+        self.worth = self.covers.astype(np.float32)
+        self.slots = candidates.slots
 
-    def greedy(self, k: int, among: Iterable[int]) -> list[Chosen]:
+    def greedy(self, k: int, among: Sequence[int] | None = None) -> list[Chosen]:
         """The candidate of greatest gain, again and again."""
-        free = np.zeros(len(self.candidates), dtype=bool)
-        free[list(among)] = True
+        free = np.ones(len(self.covers), dtype=bool)
+        if among is not None:
+            free[:] = False
+            free[among] = True
         left = self.stakes.copy()
         rows: list[int] = []
         chosen: list[Chosen] = []
         while len(rows) < k and free.any():
-            gains = self.covers @ left
-            open_gains = np.where(free, gains, -1.0)
+            gains = np.where(free, self.worth @ left.astype(np.float32), -1.0)
             # The first of equals is the most relevant, then the smallest id: stable under any order of insertion.
-            best = int(np.argmax(open_gains > open_gains.max() - 1e-9))
+            best = int(np.argmax(gains > gains.max() - 1e-6))
             chosen.append(self._chosen(best, rows, left))
             rows.append(best)
-            left[self.covers[best] > 0] = 0.0
+            left[self.covers[best]] = 0.0
             free &= (self.slots != self.slots[best]).all(axis=1)
         return chosen
 
     def _chosen(self, best: int, rows: list[int], left: NDArray[np.float64]) -> Chosen:
         """A choice with its reasons, against those chosen before it and what they left uncovered."""
-        new = np.flatnonzero((self.covers[best] > 0) & (left > 0))
+        new = np.flatnonzero(self.covers[best] & (left > 0))
         adds = tuple((int(self.targets[i]), float(left[i])) for i in new)  # targets fall by stake, and so do these
+        gain = float(left[new].sum())
         passed = next((i for i in range(best) if i not in rows), None)
         if passed is None:
-            return Chosen(self.candidates[best], float(left[new].sum()), adds)
+            return Chosen(best, gain, adds)
         same = (self.slots[rows] == self.slots[passed]).any(axis=0)
-        clash = ATTRIBUTES[int(same.argmax())] if same.any() else ""
-        return Chosen(self.candidates[best], float(left[new].sum()), adds, self.candidates[passed], clash)
+        return Chosen(best, gain, adds, passed, ATTRIBUTES[int(same.argmax())] if same.any() else "")
 
     def largest(self, k: int) -> list[int]:
         """The most candidates, up to k, that differ in every attribute; of equally many those that cover most.
@@ -163,9 +158,10 @@ class _Cover:
         from scipy.optimize import Bounds, LinearConstraint, milp  # late: greed seldom fails
         from scipy.sparse import csr_array
 
-        count = len(self.candidates)
-        rows = np.repeat(np.arange(count), self.slots.shape[1])
-        one_a_text = csr_array((np.ones(rows.size), (self.slots.ravel(), rows)))
+        count, attributes = self.slots.shape
+        _, texts = np.unique(self.slots, return_inverse=True)
+        rows = np.repeat(np.arange(count), attributes)
+        one_a_text: Any = csr_array((np.ones(rows.size), (texts.ravel(), rows)))
         # A place in the panel is worth more than all coverage together.
         worth = 1.0 + self.covers @ self.stakes / (2 * k)
         limits = [LinearConstraint(one_a_text, ub=1), LinearConstraint(np.ones((1, count)), ub=k)]

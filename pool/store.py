@@ -5,12 +5,12 @@ Knows the tables; knows neither models nor how a panel is chosen. Every method i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.cleaning import digest
@@ -22,6 +22,22 @@ from ethos.pool.database import Database
 from ethos.scenario import Scenario
 
 _PERSONA = [getattr(schema.PersonaRow, attribute) for attribute in ATTRIBUTES]
+
+# Asked for every question, so made once.
+_MARK = select(func.max(schema.ChangeRow.seq))
+_TEXTS = select(schema.PersonaRow.id, *_PERSONA).where(schema.PersonaRow.id.in_(bindparam("ids", expanding=True)))
+_SITUATIONS = select(schema.ScenarioRow.id, schema.ScenarioRow.situation).where(
+    schema.ScenarioRow.id.in_(bindparam("ids", expanding=True))
+)
+_STANDS = func.coalesce(schema.MergeRow.kept_id, schema.PanelRow.persona_id)
+_MEMBERS = (
+    select(*_PERSONA, schema.PanelRow.relevance)
+    .outerjoin(schema.MergeRow, schema.MergeRow.duplicate_id == schema.PanelRow.persona_id)
+    .join(schema.PersonaRow, schema.PersonaRow.id == _STANDS)
+    .where(schema.PanelRow.scenario_id == bindparam("scenario_id"), schema.PanelRow.k == bindparam("k"))
+    .order_by(schema.PanelRow.rank)
+)
+_ACTIVE_MEMBERS = _MEMBERS.where(schema.PersonaRow.status == "active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,25 @@ class Change:
     """A link that came, or went because its persona was retired, quarantined or merged."""
 
     added: bool
-    link: Link
+    persona_id: str
+    scenario_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What happened to the links after a mark.
+
+    Attributes:
+        changes: In commit order.
+        personas: Those of the changes that were not known.
+        situations: By id, those of the changes' scenarios that were not known.
+        mark: Sequence number up to which all this is complete.
+    """
+
+    changes: list[Change]
+    personas: list[Persona]
+    situations: dict[str, str]
+    mark: int
 
 
 def now() -> str:
@@ -128,25 +162,45 @@ class Store:
         with self._database.read() as connection:
             return [_link(row) for row in connection.execute(ordered)]
 
-    def changes(self, above: int = 0) -> tuple[list[Change], int]:
-        """What happened to the links after a mark, in commit order.
+    def news(self, above: int, personas: Container[str], scenarios: Container[str]) -> News:
+        """What happened to the links after a mark.
 
         Args:
             above: Sequence number of the last change already known.
-
-        Returns:
-            The changes, and the sequence number up to which they are complete.
+            personas: Ids of those already known.
+            scenarios: Ids of those already known.
         """
-        query = _link_rows().where(schema.ChangeRow.seq > above).order_by(schema.ChangeRow.seq)
+        change = schema.ChangeRow
+        changes = select(change.operation, change.persona_id, change.scenario_id).where(change.seq > above)
+        concerned = select(change.persona_id).where(change.seq > above)
+        situated = select(change.scenario_id).where(change.seq > above)
+        people = select(schema.PersonaRow.id, *_PERSONA).where(schema.PersonaRow.id.in_(concerned))
+        places = select(schema.ScenarioRow.id, schema.ScenarioRow.situation).where(schema.ScenarioRow.id.in_(situated))
         with self._database.read() as connection:
-            mark = connection.execute(select(func.max(schema.ChangeRow.seq))).scalar() or 0
-            rows = connection.execute(query).all()
-        return [Change(row.operation == "add", _link(row)) for row in rows], mark
+            mark = connection.execute(select(func.max(change.seq))).scalar() or 0
+            return News(
+                [
+                    Change(operation == "add", *ids)
+                    for operation, *ids in connection.execute(changes.order_by(change.seq))
+                ],
+                [Persona(*row[1:]) for row in connection.execute(people) if row.id not in personas],
+                {row.id: row.situation for row in connection.execute(places) if row.id not in scenarios},
+                mark,
+            )
+
+    def texts(
+        self, persona_ids: Collection[str], scenario_ids: Collection[str]
+    ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+        """The six texts of personas, and situations, by id, in one read."""
+        with self._database.read() as connection:
+            people = connection.execute(_TEXTS, {"ids": list(persona_ids)})
+            places = connection.execute(_SITUATIONS, {"ids": list(scenario_ids)})
+            return {row[0]: tuple(row[1:]) for row in people}, {row[0]: row[1] for row in places}
 
     def mark(self) -> int:
         """The newest change's sequence number; 0 for an empty pool."""
         with self._database.read() as connection:
-            return connection.execute(select(func.max(schema.ChangeRow.seq))).scalar() or 0
+            return connection.execute(_MARK).scalar() or 0
 
     def personas(self, limit: int | None = None, offset: int = 0) -> list[tuple[Persona, str]]:
         """Personas with their status, oldest first."""
@@ -324,17 +378,9 @@ def _replace_panel(connection: Connection, scenario_id: str, panel: Sequence[Pla
 
 def panel_members(connection: Connection, scenario_id: str, k: int, active: bool = True) -> list[Placed]:
     """The members of a stored panel, those who are active or all; the persona kept stands for whoever was merged."""
-    stands = func.coalesce(schema.MergeRow.kept_id, schema.PanelRow.persona_id)
-    query = (
-        select(*_PERSONA, schema.PanelRow.relevance)
-        .outerjoin(schema.MergeRow, schema.MergeRow.duplicate_id == schema.PanelRow.persona_id)
-        .join(schema.PersonaRow, schema.PersonaRow.id == stands)
-        .where(schema.PanelRow.scenario_id == scenario_id, schema.PanelRow.k == k)
-        .order_by(schema.PanelRow.rank)
-    )
-    if active:
-        query = query.where(schema.PersonaRow.status == "active")
-    return [Placed(_persona(row), row.relevance) for row in connection.execute(query)]
+    query = _ACTIVE_MEMBERS if active else _MEMBERS
+    rows = connection.execute(query, {"scenario_id": scenario_id, "k": k})
+    return [Placed(_persona(row), row.relevance) for row in rows]
 
 
 def _persona(row: Any) -> Persona:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.embedding import EmbedderIdentity, Vectors
@@ -16,6 +16,11 @@ from ethos.errors import InputError
 from ethos.pool import schema
 from ethos.pool.database import Database
 from ethos.pool.store import text_id
+
+_VECTORS = select(schema.EmbeddingRow.text_id, schema.EmbeddingRow.vector).where(
+    schema.EmbeddingRow.embedder_id == bindparam("embedder"),
+    schema.EmbeddingRow.text_id.in_(bindparam("ids", expanding=True)),
+)
 
 
 class VectorStore:
@@ -31,11 +36,8 @@ class VectorStore:
         ids = list(by_id)
         with self._database.read() as connection:
             for start in range(0, len(ids), 500):
-                query = select(schema.EmbeddingRow.text_id, schema.EmbeddingRow.vector).where(
-                    schema.EmbeddingRow.embedder_id == embedder.id,
-                    schema.EmbeddingRow.text_id.in_(ids[start : start + 500]),
-                )
-                for identifier, blob in connection.execute(query):
+                some = {"embedder": embedder.id, "ids": ids[start : start + 500]}
+                for identifier, blob in connection.execute(_VECTORS, some):
                     found[by_id[identifier]] = np.frombuffer(blob, dtype="<f4")
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,19 +16,43 @@ from ethos.persona import Persona, clashes
 from ethos.pool import selection
 from ethos.pool.demand import values_at_stake
 from ethos.pool.gate import decide, eligible
-from ethos.pool.selection import Candidate, Chosen
+from ethos.pool.selection import Candidates, slots
 
 TEXTS = 4  # texts an attribute can have in the drawn candidates
-SLOTS = selection.Slots()
 VECTORS = np.eye(2 * TEXTS, dtype=np.float32)  # unlike values: each covers itself alone
 
 
-def choose(candidates: Sequence[Candidate], vectors: Any, k: int) -> list[Chosen]:
+class Candidate(NamedTuple):
+    """A persona with how relevant it is and the rows of its two values."""
+
+    persona: Persona
+    relevance: float
+    values: tuple[int, int]
+
+
+class Choice(NamedTuple):
+    """Who was chosen, and what that covers."""
+
+    candidate: Candidate
+    gain: float
+
+
+def arrays(some: Sequence[Candidate]) -> tuple[list[Candidate], Candidates]:
+    """Candidates in their order, and as the selection takes them."""
+    ordered = sorted(some, key=lambda one: (-one.relevance, one.persona.id))
+    relevance = np.array([one.relevance for one in ordered])
+    values = np.array([one.values for one in ordered], dtype=np.int64).reshape(-1, 2)
+    return ordered, Candidates(relevance, values, slots(one.persona for one in ordered))
+
+
+def choose(some: Sequence[Candidate], vectors: Any, k: int) -> list[Choice]:
     """The choice where each value is at stake as much as the candidates who hold it are near."""
+    ordered, candidates = arrays(some)
     votes = np.zeros(len(vectors))
-    for one in sorted(candidates, key=lambda one: one.persona.id):  # sums depend on their order
+    for one in ordered:  # sums depend on their order
         votes[list(one.values)] += np.exp(one.relevance / 0.1)
-    return selection.choose(candidates, vectors, votes / max(votes.sum(), 1.0), k)
+    chosen = selection.choose(candidates, vectors, votes / max(votes.sum(), 1.0), k)
+    return [Choice(ordered[one.row], one.gain) for one in chosen]
 
 
 def persona(*numbers: int) -> Persona:
@@ -36,13 +60,9 @@ def persona(*numbers: int) -> Persona:
     return Persona(*(f"{name} {number}" for name, number in zip(names, numbers, strict=True)))
 
 
-def one(who: Persona, relevance: float, values: tuple[int, int], situation: str = "s") -> Candidate:
-    return Candidate(who, relevance, situation, values, SLOTS.of(who))
-
-
 def candidate(number: int, relevance: float, values: tuple[int, int] | None = None) -> Candidate:
     """One that shares no attribute with another number's."""
-    return one(persona(*[number] * 6), relevance, values or (2 * number, 2 * number + 1), f"situation {number}")
+    return Candidate(persona(*[number] * 6), relevance, values or (2 * number, 2 * number + 1))
 
 
 def distinct(some: Sequence[Candidate]) -> bool:
@@ -55,7 +75,7 @@ def candidates(draw: Any) -> list[Candidate]:
     drawn = draw(st.lists(numbers, unique=True, max_size=10))
     # Few distinct relevances, so that equals are common.
     relevances = st.sampled_from([-0.1, 0.5, 0.6, 0.61, 1.0])
-    return [one(persona(*n), draw(relevances), (n[1], TEXTS + n[3])) for n in drawn]
+    return [Candidate(persona(*n), draw(relevances), (n[1], TEXTS + n[3])) for n in drawn]
 
 
 @settings(deadline=None)
@@ -122,14 +142,14 @@ def test_of_equal_gains_the_most_relevant_comes_first_and_then_the_smallest_id()
 
 
 def test_fewer_than_k_are_chosen_when_all_clash() -> None:
-    same_emotion = [one(persona(n, n, n, n, 0, n), 0.9 - n / 10, (n, TEXTS + n)) for n in range(4)]
+    same_emotion = [Candidate(persona(n, n, n, n, 0, n), 0.9 - n / 10, (n, TEXTS + n)) for n in range(4)]
     assert [c.candidate for c in choose(same_emotion, VECTORS, 3)] == [same_emotion[0]]
 
 
 def test_attributes_that_differ_only_in_case_clash() -> None:
     ana = Persona("Ana", "Life", "Care", "Duty", "Joy", "Nurse")
     ben = Persona("Ben", "Truth", "Law", "Right", "JOY", "Judge")
-    chosen = choose([one(ana, 0.9, (0, 1)), one(ben, 0.8, (2, 3))], VECTORS, 2)
+    chosen = choose([Candidate(ana, 0.9, (0, 1)), Candidate(ben, 0.8, (2, 3))], VECTORS, 2)
     assert [c.candidate.persona for c in chosen] == [ana]
 
 
@@ -152,14 +172,14 @@ def test_nobody_is_chosen_of_no_candidates_or_for_no_place() -> None:
     ],
 )
 def test_the_gate_tells_hit_partial_and_miss(relevances: list[float], chosen: int, k: int, expected: object) -> None:
-    found = [candidate(number, relevance) for number, relevance in enumerate(relevances)]
+    _, found = arrays([candidate(number, relevance) for number, relevance in enumerate(relevances)])
     gate = decide(found, chosen, k, 0.5, 0.25, 0.0)
     assert (gate.decision, gate.score, gate.threshold) == expected
 
 
 def test_a_candidate_at_the_threshold_is_kept() -> None:
-    found = [candidate(0, 0.5), candidate(1, 0.499999), candidate(2, 0.8)]
-    assert eligible(found, 0.5) == [found[0], found[2]]
+    _, found = arrays([candidate(0, 0.5), candidate(1, 0.499999), candidate(2, 0.8)])
+    assert eligible(found, 0.5).relevance.tolist() == [0.8, 0.5]
 
 
 def unit(*numbers: float) -> Any:
@@ -170,12 +190,14 @@ def unit(*numbers: float) -> Any:
 def test_the_values_of_nearer_scenarios_are_more_at_stake() -> None:
     neighbours = np.stack([unit(1, 0, 0, 0), unit(0, 1, 0, 0)])
     values = np.stack([unit(0, 0, 1, 0), unit(0, 0, 0, 1)])
-    stakes = values_at_stake(unit(1, 0.1, 0, 0), neighbours, np.eye(2), values)
+    stakes = values_at_stake(unit(1, 0.1, 0, 0), neighbours, np.array([[0, 0], [1, 1]]), values)
     assert stakes.sum() == pytest.approx(1.0)
     assert stakes[0] > stakes[1] > 0
 
 
 def test_of_values_found_alike_the_one_the_scenario_is_about_is_more_at_stake() -> None:
     query = unit(1, 0, 0)
-    stakes = values_at_stake(query, query[None, :], np.ones((1, 2)), np.stack([unit(1, 1, 0), unit(0, 0, 1)]))
+    stakes = values_at_stake(
+        query, query[None, :], np.array([[0, 0], [0, 1]]), np.stack([unit(1, 1, 0), unit(0, 0, 1)])
+    )
     assert stakes[0] > stakes[1] > 0
