@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.panel import FILE, FOLDS, K
 from ethos.answer import Decision
-from ethos.embedding import SentenceEmbedder, Vectors
+from ethos.embedding import Vectors, open_embedder
 from ethos.persona import OriginKind, Persona
 from ethos.pool.calibration import Target, interval
 from ethos.pool.retrieval import Pool
@@ -35,7 +35,7 @@ class Remembering:
     """The real encoder, which encodes each text once for all folds."""
 
     def __init__(self) -> None:
-        self._embedder = SentenceEmbedder()
+        self._embedder = open_embedder()
         self.identity = self._embedder.identity
         self._known: dict[str, Vectors] = {}
 

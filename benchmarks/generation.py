@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ethos.cleaning import fold
-from ethos.embedding import Embedder, SentenceEmbedder, Vectors
+from ethos.embedding import Embedder, Vectors, open_embedder
 from ethos.generation import EXAMPLES, Brief, Draft, Example, generate_personas, read_lines
 from ethos.llm import LanguageModel, Request, user
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
@@ -163,7 +163,7 @@ def main(file: Path, limit: int, attempts: int, seed: int, as_json: bool) -> Non
     """Measure generation on scenarios of FILE."""
     held = distinct_scenarios(read_items(file))
     scenarios = random.Random(seed).sample(held, min(limit, len(held)))
-    model, embedder = open_model(DEFAULT_MODEL, Endpoint()), SentenceEmbedder()
+    model, embedder = open_model(DEFAULT_MODEL, Endpoint()), open_embedder()
     model.generate([Request(user("Hello"), 1, 0.0, 0)])  # loads the weights, which is no row's doing
     rows = {}
     for name, method in methods(scenarios, embedder).items():

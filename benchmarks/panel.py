@@ -23,7 +23,7 @@ from rich.table import Table
 from scipy import stats
 
 from ethos.answer import DEFAULT_THRESHOLD
-from ethos.embedding import SentenceEmbedder, Vectors
+from ethos.embedding import Vectors, open_embedder
 from ethos.persona import Persona
 from ethos.pool.demand import values_at_stake
 from ethos.pool.diversity import vendi
@@ -90,7 +90,7 @@ def load(folder: Path, starter: bool = False) -> Data:
             personas.add((number, values[i % len(values)], duties[i % len(duties)]))
     for number, panel in enumerate(panels, start=len(rows)):
         personas |= {(number, row_of[p.core_value], row_of[p.right_duty]) for p in panel.personas}
-    embedder = SentenceEmbedder()
+    embedder = open_embedder()
     gold = [np.array([row_of[v] for v in row["vrd"]]) for row in rows]
     situations = [row["situation"] for row in rows] + [panel.scenario.situation for panel in panels]
     ordered = np.array(sorted(personas))
@@ -195,7 +195,7 @@ def _slots(personas: Any, texts: list[str]) -> dict[tuple[int, int, int], Any]:
         Persona(f"n{n}", texts[value], f"f{n}", texts[duty], f"e{n}", f"s{n}")
         for n, (_, value, duty) in enumerate(personas.tolist())
     ]
-    return dict(zip(map(tuple, personas.tolist()), slots(made), strict=True))
+    return dict(zip(map(tuple, personas.tolist()), slots(persona.texts() for persona in made), strict=True))
 
 
 def queries(data: Data, seed: int) -> list[Query]:

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import insert
 
 from ethos.cleaning import fold
-from ethos.embedding import SentenceEmbedder, Vectors
+from ethos.embedding import Embedder, Vectors
 from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool import schema
 from ethos.pool.database import Database
@@ -28,7 +28,7 @@ PANEL = 6
 BLOCK = 20_000
 
 
-def fill(folder: Path, personas: int, seed: int, embedder: SentenceEmbedder) -> None:
+def fill(folder: Path, personas: int, seed: int, embedder: Embedder) -> None:
     """Make a pool with this many synthetic personas, six a scenario, with their vectors."""
     rng = np.random.default_rng(seed)
     panels = starter_panels()
@@ -76,7 +76,7 @@ def _write(
     scenarios: Sequence[Scenario],
     vectors: Vectors,
     drawn: Sequence[Sequence[Persona]],
-    embedder: SentenceEmbedder,
+    embedder: Embedder,
 ) -> None:
     at = now()
     pairs = [(persona, scenario.key) for scenario, panel in zip(scenarios, drawn, strict=True) for persona in panel]

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.pools import fill
-from ethos.embedding import SentenceEmbedder
+from ethos.embedding import Embedder, open_embedder
 from ethos.pool.retrieval import Pool
 from ethos.pool.starter import starter_panels
 from ethos.scenario import Scenario
@@ -26,7 +26,7 @@ from ethos.scenario import Scenario
 K = 6
 
 
-def measure(size: int, asked: int, seed: int, embedder: SentenceEmbedder) -> dict[str, Any]:
+def measure(size: int, asked: int, seed: int, embedder: Embedder) -> dict[str, Any]:
     """One row: medians and 95th percentiles in milliseconds over the questions."""
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder) / "pool", size, seed, embedder)
@@ -64,7 +64,7 @@ def measure(size: int, asked: int, seed: int, embedder: SentenceEmbedder) -> dic
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(sizes: str, asked: int, seed: int, as_json: bool) -> None:
     """Measure the time per query at several pool sizes."""
-    embedder = SentenceEmbedder()
+    embedder = open_embedder()
     rows = [measure(int(size), asked, seed, embedder) for size in sizes.split(",")]
     if as_json:
         click.echo(json.dumps({"rows": rows, "seed": seed}, indent=2))

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from ethos.answer import Answer, Comment, Member, Outcome, Panel, Sourcing
 from ethos.calls import AnyCall, Call, Failure, run
-from ethos.embedding import Embedder, SentenceEmbedder
+from ethos.embedding import Embedder, open_embedder
 from ethos.errors import InputError, ModelError
 from ethos.llm import Completion, LanguageModel
 from ethos.llm.opening import open_model
@@ -87,7 +87,7 @@ class Ethos:
         self._models: dict[str, LanguageModel] = {
             role: model for role, model in roles.items() if not isinstance(model, str)
         }
-        self.embedder = embedder or SentenceEmbedder(self.settings.embedder)
+        self.embedder = embedder or open_embedder(self.settings.embedder)
         self.pool = Pool(self.settings.pool, self.embedder, self.settings.threshold)
         self.record = Record(self.pool.database)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ethos.cleaning import short_digest
 from ethos.embedding import Embedder, Vectors
-from ethos.persona import ATTRIBUTES, Persona
+from ethos.persona import ATTRIBUTES
 from ethos.pool.demand import values_at_stake
 from ethos.pool.growing import Growing
 from ethos.pool.nearest import Nearest
@@ -29,7 +29,8 @@ from ethos.pool.vectors import VectorStore
 
 NEIGHBOURS = 150
 REMEMBERED = 4096  # vectors of scenarios that were asked
-VALUES = ("core_value", "right_duty")  # the two texts that say what a persona stands for
+_VALUES = 2  # texts that say what a persona stands for: its core value and its right/duty
+_CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,8 @@ class ScenarioIndex:
         numbers, values = np.unique(self._personas.values.rows[rows], return_inverse=True)
         # In the order of their digests, not of their coming: who came first must not settle a tie.
         numbers, place = self._values.ordered(numbers)
-        values = place[values].reshape(-1, len(VALUES))
-        pairs = np.unique(np.repeat(where, len(VALUES)) * len(numbers) + values[again].ravel())
+        values = place[values].reshape(-1, _VALUES)
+        pairs = np.unique(np.repeat(where, _VALUES) * len(numbers) + values[again].ravel())
         vectors = self._values.vectors.rows[numbers]
         found = np.stack(np.divmod(pairs, len(numbers)), axis=1)
         stakes = values_at_stake(query, self._scenarios.nearest.vectors[near], found, vectors)
@@ -173,10 +174,10 @@ class ScenarioIndex:
         if self._store.mark() == self._mark:
             return
         news = self._store.news(self._mark, self._personas.row.keys(), self._scenarios.row.keys())
-        values = dict.fromkeys(text for persona in news.personas for text in _values(persona))
-        vectors = self.vectors([*news.situations.values(), *values])
-        self._values.add({text: vectors[text] for text in values}, news.personas)
-        self._personas.add(news.personas, self._values)
+        pairs = [(texts[_CORE_VALUE], texts[_RIGHT_DUTY]) for texts in news.personas.values()]
+        vectors = self.vectors(chain(news.situations.values(), chain.from_iterable(pairs)))
+        values = self._values.add(pairs, vectors)
+        self._personas.add(news.personas, values)
         self._scenarios.add(news.situations, vectors)
         for change in news.changes:
             self._scenarios.follow(change.added, self._personas.row[change.persona_id], change.scenario_id)
@@ -260,16 +261,16 @@ class _Personas:
         self.ids = Growing((), _ID)
         self.row: dict[str, int] = {}
         self.slots = Growing((len(ATTRIBUTES),), np.uint64)
-        self.values = Growing((len(VALUES),), np.int64)
+        self.values = Growing((_VALUES,), np.int64)
 
-    def add(self, personas: Sequence[Persona], values: _Values) -> None:
-        """Take in new personas, whose values are known."""
+    def add(self, personas: dict[str, tuple[str, ...]], values: Sequence[tuple[int, int]]) -> None:
+        """Take in the texts of new personas by id, with the rows of their values."""
         if not personas:
             return
-        self.row |= {persona.id: row for row, persona in enumerate(personas, start=len(self.ids))}
-        self.ids.extend([persona.id for persona in personas])
-        self.slots.extend(slots(personas))
-        self.values.extend([[values.row[short_digest(text)] for text in _values(persona)] for persona in personas])
+        self.row |= {persona_id: row for row, persona_id in enumerate(personas, start=len(self.ids))}
+        self.ids.extend(list(personas))
+        self.slots.extend(slots(personas.values()))
+        self.values.extend(values)
 
 
 class _Values:
@@ -289,24 +290,28 @@ class _Values:
         self.holders = Growing((2,), np.int64)
         self._people = 0
 
-    def add(self, vectors: dict[str, Vectors], personas: Sequence[Persona]) -> None:
-        """Take in the values of new personas, which get the rows after those before."""
+    def add(self, pairs: Sequence[tuple[str, str]], vectors: dict[str, Vectors]) -> list[tuple[int, int]]:
+        """Take in the values of new personas, who get the rows after those before; the rows of their values."""
         if not len(self.vectors) and vectors:
             self.vectors = Growing(next(iter(vectors.values())).shape, np.float32)
+        row_of: dict[str, int] = {}
         new: dict[int, str] = {}
         holders: list[tuple[int, int]] = []
-        for person, persona in enumerate(personas, start=self._people):
-            for duty, text in enumerate(_values(persona)):
-                number = short_digest(text)
-                if number not in self.row:
-                    self.row[number] = len(self.row)
-                    new[number] = text
-                    holders.append((person, duty))
+        for person, pair in enumerate(pairs, start=self._people):
+            for duty, text in enumerate(pair):
+                if text not in row_of:
+                    number = short_digest(text)
+                    if number not in self.row:
+                        self.row[number] = len(self.row)
+                        new[number] = text
+                        holders.append((person, duty))
+                    row_of[text] = self.row[number]
         if new:
             self.digests.extend(list(new))
             self.holders.extend(holders)
             self.vectors.extend(np.stack([vectors[text] for text in new.values()]))
-        self._people += len(personas)
+        self._people += len(pairs)
+        return [(row_of[core], row_of[right]) for core, right in pairs]
 
     def ordered(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows in the order of their texts' digests, and the place there of each as given."""
@@ -314,7 +319,3 @@ class _Values:
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         return rows[order], place
-
-
-def _values(persona: Persona) -> tuple[str, str]:
-    return persona.core_value, persona.right_duty

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ethos.cleaning import fold, short_digest
 from ethos.embedding import Vectors
-from ethos.persona import ATTRIBUTES, Persona
+from ethos.persona import ATTRIBUTES
 
 COVERED = 0.7  # cosine from which two value texts count as the same value (design.md section 6)
 TARGETS = 128  # values that are looked at, those most at stake first; the rest hold next to nothing
@@ -43,8 +43,8 @@ class Candidates:
         return Candidates(self.relevance[:count], self.values[:count], self.slots[:count])
 
 
-def slots(personas: Iterable[Persona]) -> NDArray[np.uint64]:
-    """Numbers for personas' attributes, (personas, 6).
+def slots(personas: Iterable[Sequence[str]]) -> NDArray[np.uint64]:
+    """Numbers for the six texts of personas, (personas, 6).
 
     Equal where two texts of one attribute count as the same, as `ethos.cleaning.fold` leaves them; so personas need not
     be compared text by text for every question.
@@ -53,7 +53,7 @@ def slots(personas: Iterable[Persona]) -> NDArray[np.uint64]:
     rows = []
     for persona in personas:
         row = []
-        for key in enumerate(persona.texts()):
+        for key in enumerate(persona):
             if key not in known:
                 known[key] = short_digest(f"{key[0]} {fold(key[1])}")
             row.append(known[key])
@@ -118,7 +118,7 @@ class _Cover:
         first, second = pairs.reshape(-1, 2).T
         self.covers = alike[first] | alike[second]
         self.worth = self.covers.astype(np.float32)
-        self.slots = candidates.slots
+        self.relevance, self.slots = candidates.relevance, candidates.slots
 
     def greedy(self, k: int, among: Sequence[int] | None = None) -> list[Chosen]:
         """The candidate of greatest gain, again and again."""
@@ -144,7 +144,8 @@ class _Cover:
         new = np.flatnonzero(self.covers[best] & (left > 0))
         adds = tuple((int(self.targets[i]), float(left[i])) for i in new)  # targets fall by stake, and so do these
         gain = float(left[new].sum())
-        passed = next((i for i in range(best) if i not in rows), None)
+        nearer = range(int(np.count_nonzero(self.relevance > self.relevance[best])))
+        passed = next((i for i in nearer if i not in rows), None)
         if passed is None:
             return Chosen(best, gain, adds)
         same = (self.slots[rows] == self.slots[passed]).any(axis=0)

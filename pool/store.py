@@ -84,13 +84,13 @@ class News:
 
     Attributes:
         changes: In commit order.
-        personas: Those of the changes that were not known.
+        personas: The six texts, by id, of those of the changes that were not known.
         situations: By id, those of the changes' scenarios that were not known.
         mark: Sequence number up to which all this is complete.
     """
 
     changes: list[Change]
-    personas: list[Persona]
+    personas: dict[str, tuple[str, ...]]
     situations: dict[str, str]
     mark: int
 
@@ -183,8 +183,8 @@ class Store:
                     Change(operation == "add", *ids)
                     for operation, *ids in connection.execute(changes.order_by(change.seq))
                 ],
-                [Persona(*row[1:]) for row in connection.execute(people) if row.id not in personas],
-                {row.id: row.situation for row in connection.execute(places) if row.id not in scenarios},
+                {row[0]: tuple(row[1:]) for row in connection.execute(people) if row[0] not in personas},
+                {row[0]: row[1] for row in connection.execute(places) if row[0] not in scenarios},
                 mark,
             )
 

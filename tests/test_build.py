@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ethos.embedding import SentenceEmbedder
+from ethos.embedding import Embedder, open_embedder
 from ethos.errors import ModelError
 from ethos.generation import MAX_ATTEMPTS, Brief, Draft, generate_personas
 from ethos.llm import LanguageModel, Message, Request
@@ -90,12 +90,12 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
-    return SentenceEmbedder()
+def embedder() -> Embedder:
+    return open_embedder()
 
 
 @pytest.fixture
-def new_site(tmp_path: Path, embedder: SentenceEmbedder) -> Iterator[Callable[[str], Site]]:
+def new_site(tmp_path: Path, embedder: Embedder) -> Iterator[Callable[[str], Site]]:
     pools: list[Pool] = []
 
     def make(name: str) -> Site:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethos.cli import main
-from ethos.embedding import EmbedderIdentity, SentenceEmbedder, Vectors
+from ethos.embedding import Embedder, EmbedderIdentity, Vectors, open_embedder
 from ethos.errors import InputError
 from ethos.persona import OriginKind, Persona, clashes
 from ethos.pool.duplicates import COSINE, OVERLAP, merge, merges, overlap, undo
@@ -63,12 +63,12 @@ UNITED = replace(
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
-    return SentenceEmbedder()
+def embedder() -> Embedder:
+    return open_embedder()
 
 
 @pytest.fixture
-def pool(tmp_path: Path, embedder: SentenceEmbedder) -> Iterator[Pool]:
+def pool(tmp_path: Path, embedder: Embedder) -> Iterator[Pool]:
     opened = Pool(tmp_path / "pool", embedder)
     yield opened
     opened.close()
@@ -112,7 +112,7 @@ def panel(pool: Pool, scenario: Scenario, k: int) -> list[Persona]:
     ids=["both", "meaning only", "words only", "neither"],
 )
 def test_a_pair_agrees_in_meaning_and_in_words(
-    pool: Pool, embedder: SentenceEmbedder, other: Persona, near: bool, alike: bool
+    pool: Pool, embedder: Embedder, other: Persona, near: bool, alike: bool
 ) -> None:
     one, two = embedder.encode([NURSE.line, other.line])
     assert (float(one @ two) >= COSINE, overlap(NURSE, other) >= OVERLAP) == (near, alike)
@@ -121,7 +121,7 @@ def test_a_pair_agrees_in_meaning_and_in_words(
     assert len(pool.duplicates()) == (near and alike)
 
 
-def test_a_pair_says_how_alike_its_two_are(pool: Pool, embedder: SentenceEmbedder) -> None:
+def test_a_pair_says_how_alike_its_two_are(pool: Pool, embedder: Embedder) -> None:
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [AGAIN], GENERATED)
     [pair] = pool.duplicates()
@@ -207,7 +207,7 @@ def test_a_panel_with_a_merged_persona_is_not_served_once_the_kept_one_is_retire
     assert panel(merged, ORGANS, 3) == [RANCHER, NURSE, ELDER]
 
 
-def test_undoing_a_merge_restores_all_that_was(pool: Pool, embedder: SentenceEmbedder) -> None:
+def test_undoing_a_merge_restores_all_that_was(pool: Pool, embedder: Embedder) -> None:
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [AGAIN, RANCHER, ELDER], GENERATED, placed(RANCHER, AGAIN, ELDER))
 

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ethos.embedding import SentenceEmbedder
+from ethos.embedding import Embedder, open_embedder
 from ethos.influence import leave_one_out, sentence_shares, sentences, weighted_mean
 
 WEIGHT = st.floats(0.01, 1.0)
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
-    return SentenceEmbedder()
+def embedder() -> Embedder:
+    return open_embedder()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_sentence_stands_as_it_was_written(text: str) -> None:
     assert sentences(text) == [text]
 
 
-def test_a_copied_comment_has_the_highest_share(embedder: SentenceEmbedder) -> None:
+def test_a_copied_comment_has_the_highest_share(embedder: Embedder) -> None:
     comments = [
         "Vaccines protect the whole community. Refusing them puts others at risk.",
         "Everyone may decide about their own body. The state should not force a needle on anyone.",
@@ -107,7 +107,7 @@ def test_a_copied_comment_has_the_highest_share(embedder: SentenceEmbedder) -> N
         assert sentence_shares(embedder, comment, comments) == pytest.approx(expected)
 
 
-def test_shares_follow_the_sentences_of_the_answer(embedder: SentenceEmbedder) -> None:
+def test_shares_follow_the_sentences_of_the_answer(embedder: Embedder) -> None:
     comments = [
         "Vaccines protect the whole community. Hospitals have too few beds.",
         "Everyone may decide about their own body.",
@@ -119,10 +119,10 @@ def test_shares_follow_the_sentences_of_the_answer(embedder: SentenceEmbedder) -
     assert sentence_shares(embedder, output, comments) == pytest.approx((2 / 3, 1 / 3, 0.0))
 
 
-def test_equal_comments_share_equally(embedder: SentenceEmbedder) -> None:
+def test_equal_comments_share_equally(embedder: Embedder) -> None:
     comment = "Vaccines protect the whole community."
     assert sentence_shares(embedder, comment, [comment, comment]) == pytest.approx((0.5, 0.5))
 
 
-def test_a_lone_comment_has_all(embedder: SentenceEmbedder) -> None:
+def test_a_lone_comment_has_all(embedder: Embedder) -> None:
     assert sentence_shares(embedder, "It helps. It harms.", ["Bread is dear."]) == (1.0,)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, create_engine
 
 from ethos import Ethos, Scenario, audit
 from ethos.cli import main
-from ethos.embedding import SentenceEmbedder
+from ethos.embedding import Embedder, open_embedder
 from ethos.errors import PoolEmpty
 from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
@@ -43,29 +43,29 @@ THREE = (NURSE, RANCHER, STEWARD)
 _ASKER = """
 import json, sys
 from pathlib import Path
-from ethos.embedding import SentenceEmbedder
+from ethos.embedding import Embedder, open_embedder
 from ethos.pool.retrieval import Pool
 from ethos.scenario import Scenario
-pool = Pool(Path(sys.argv[1]), SentenceEmbedder())
+pool = Pool(Path(sys.argv[1]), open_embedder())
 for line in sys.stdin:
     print(json.dumps(sorted(m.persona.name for m in pool.retrieve(Scenario(line.strip()), 3).members)), flush=True)
 """
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
-    return SentenceEmbedder()
+def embedder() -> Embedder:
+    return open_embedder()
 
 
 @pytest.fixture
-def pool(tmp_path: Path, embedder: SentenceEmbedder) -> Iterator[Pool]:
+def pool(tmp_path: Path, embedder: Embedder) -> Iterator[Pool]:
     opened = Pool(tmp_path / "pool", embedder)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def ethos(tmp_path: Path, embedder: SentenceEmbedder) -> Iterator[Ethos]:
+def ethos(tmp_path: Path, embedder: Embedder) -> Iterator[Ethos]:
     """Over the same folder as `pool`, with scripted models."""
     roles = {
         "model": ScriptedModel(lambda _: "All of them agree.", name="main"),
@@ -105,7 +105,7 @@ def reasons(pool: Pool, persona: Persona) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("status", [Status.RETIRED, Status.QUARANTINED])
 def test_who_is_not_active_is_retrieved_by_no_index_and_no_process_until_it_is_approved(
-    pool: Pool, embedder: SentenceEmbedder, status: Status
+    pool: Pool, embedder: Embedder, status: Status
 ) -> None:
     pool.add(VACCINE, THREE, CURATED)
     assert retrieved(pool) == set(THREE)  # also stores the question's vector, so that the other process needs no model
@@ -361,9 +361,7 @@ def first_schema(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_pool_of_the_first_schema_is_upgraded_with_its_rows_intact(
-    first_schema: Path, embedder: SentenceEmbedder
-) -> None:
+def test_a_pool_of_the_first_schema_is_upgraded_with_its_rows_intact(first_schema: Path, embedder: Embedder) -> None:
     engine = create_engine(f"sqlite:///{first_schema / 'pool.db'}")
     with engine.begin() as connection:
         before = rows(connection)
@@ -382,7 +380,7 @@ def test_a_pool_of_the_first_schema_is_upgraded_with_its_rows_intact(
 
 
 def test_a_pool_of_the_first_schema_serves_its_panel_its_personas_and_its_answers(
-    first_schema: Path, embedder: SentenceEmbedder
+    first_schema: Path, embedder: Embedder
 ) -> None:
     pool = Pool(first_schema, embedder)
     assert retrieved(pool, VACCINE, 2) == retrieved(pool) == {NURSE, RANCHER}

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from ethos.cli.lint import lint as command
-from ethos.embedding import SentenceEmbedder, Vectors
+from ethos.embedding import Embedder, Vectors, open_embedder
 from ethos.persona import OriginKind, Persona
 from ethos.pool.lint import Finding, Kind, lint
 from ethos.pool.lint_vectors import SCENARIOS, misplaced_values
@@ -28,19 +28,19 @@ SOUND = Persona("Quiet Ally", "Honesty", "Care ethics", "Duty to listen", "Conce
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
-    return SentenceEmbedder()
+def embedder() -> Embedder:
+    return open_embedder()
 
 
 @pytest.fixture(scope="module")
-def starter(tmp_path_factory: pytest.TempPathFactory, embedder: SentenceEmbedder) -> Iterable[Pool]:
+def starter(tmp_path_factory: pytest.TempPathFactory, embedder: Embedder) -> Iterable[Pool]:
     pool = Pool(tmp_path_factory.mktemp("starter") / "pool", embedder)
     install(pool)
     yield pool
     pool.close()
 
 
-def findings(embedder: SentenceEmbedder, *personas: Persona, situation: str = SITUATION) -> list[Finding]:
+def findings(embedder: Embedder, *personas: Persona, situation: str = SITUATION) -> list[Finding]:
     def vectors(texts: Iterable[str]) -> Mapping[str, Vectors]:
         wanted = list(texts)
         return dict(zip(wanted, embedder.encode(wanted), strict=True))
@@ -48,11 +48,11 @@ def findings(embedder: SentenceEmbedder, *personas: Persona, situation: str = SI
     return lint([Link(persona, "scenario", situation) for persona in personas], vectors)
 
 
-def kinds(embedder: SentenceEmbedder, situation: str = SITUATION, **texts: str) -> set[Kind]:
+def kinds(embedder: Embedder, situation: str = SITUATION, **texts: str) -> set[Kind]:
     return {found.kind for found in findings(embedder, replace(SOUND, **texts), situation=situation)}
 
 
-def test_a_sound_persona_is_left_alone(embedder: SentenceEmbedder) -> None:
+def test_a_sound_persona_is_left_alone(embedder: Embedder) -> None:
     assert kinds(embedder) == set()
     assert lint([], lambda _: {}) == []
 
@@ -75,9 +75,7 @@ def test_a_sound_persona_is_left_alone(embedder: SentenceEmbedder) -> None:
         {"ethical_framework": "Islamic bioethics", "stakeholder_role": "Rabbi at a hospital in Leeds"},
     ],
 )
-def test_attributes_that_exclude_each_other_are_a_contradiction(
-    embedder: SentenceEmbedder, texts: dict[str, str]
-) -> None:
+def test_attributes_that_exclude_each_other_are_a_contradiction(embedder: Embedder, texts: dict[str, str]) -> None:
     assert kinds(embedder, **texts) == {Kind.CONTRADICTION}
 
 
@@ -100,7 +98,7 @@ def test_attributes_that_exclude_each_other_are_a_contradiction(
         {"ethical_framework": "Catholic social teaching", "core_value": "Kindness to rabbits"},
     ],
 )
-def test_tension_and_a_negated_opposite_are_no_contradiction(embedder: SentenceEmbedder, texts: dict[str, str]) -> None:
+def test_tension_and_a_negated_opposite_are_no_contradiction(embedder: Embedder, texts: dict[str, str]) -> None:
     assert kinds(embedder, **texts) == set()
 
 
@@ -109,7 +107,7 @@ def test_tension_and_a_negated_opposite_are_no_contradiction(embedder: SentenceE
     ["Bystander", "Food Owner", "A concerned individual", "Affected Stakeholders", "Patient", "Situation with a need",
      "Demonstrating empathy", "Supporting a social cause"],
 )  # fmt: skip
-def test_a_role_in_which_nobody_stands_is_abstract(embedder: SentenceEmbedder, role: str) -> None:
+def test_a_role_in_which_nobody_stands_is_abstract(embedder: Embedder, role: str) -> None:
     assert kinds(embedder, stakeholder_role=role) == {Kind.ABSTRACT_STAKEHOLDER}
 
 
@@ -118,7 +116,7 @@ def test_a_role_in_which_nobody_stands_is_abstract(embedder: SentenceEmbedder, r
     ["Bystander who saw the crash", "Owner of a small bakery", "Patient with diabetes", "Food bank volunteer",
      "Midwife", "Recovering heroin user", "Nursing home inspector in Seville", "Mother of the person he insulted"],
 )  # fmt: skip
-def test_work_a_place_or_a_relation_grounds_a_role(embedder: SentenceEmbedder, role: str) -> None:
+def test_work_a_place_or_a_relation_grounds_a_role(embedder: Embedder, role: str) -> None:
     assert kinds(embedder, stakeholder_role=role) == set()
 
 
@@ -135,7 +133,7 @@ def test_work_a_place_or_a_relation_grounds_a_role(embedder: SentenceEmbedder, r
     ],
 )
 def test_a_value_that_says_nothing_or_claims_a_want_that_is_not_there_is_overextended(
-    embedder: SentenceEmbedder, texts: dict[str, str]
+    embedder: Embedder, texts: dict[str, str]
 ) -> None:
     assert kinds(embedder, **texts) == {Kind.OVEREXTENDED_VALUE}
 
@@ -152,7 +150,7 @@ def test_a_value_that_says_nothing_or_claims_a_want_that_is_not_there_is_overext
         {"right_duty": "Right to adequate food", "stakeholder_role": "Cook in a poor mountain village"},
     ],
 )
-def test_a_plain_value_and_a_real_want_are_not_overextended(embedder: SentenceEmbedder, texts: dict[str, str]) -> None:
+def test_a_plain_value_and_a_real_want_are_not_overextended(embedder: Embedder, texts: dict[str, str]) -> None:
     assert kinds(embedder, **texts) == set()
 
 
@@ -173,7 +171,7 @@ def panel(values: Sequence[tuple[str, str]]) -> list[Persona]:
          ("Humour", "Right to protect the dignity of animals")],
     ],
 )  # fmt: skip
-def test_three_personas_of_one_theme_overlap(embedder: SentenceEmbedder, values: list[tuple[str, str]]) -> None:
+def test_three_personas_of_one_theme_overlap(embedder: Embedder, values: list[tuple[str, str]]) -> None:
     three = panel(values)
     (found,) = findings(embedder, *three, *panel([("Thrift", "Right to earn a living")]))
     assert found.kind is Kind.THEMATIC_OVERLAP
@@ -191,18 +189,16 @@ def test_three_personas_of_one_theme_overlap(embedder: SentenceEmbedder, values:
          ("Thrift", "Duty to care for elderly parents")],
     ],
 )  # fmt: skip
-def test_two_of_a_theme_and_three_of_a_form_do_not_overlap(
-    embedder: SentenceEmbedder, values: list[tuple[str, str]]
-) -> None:
+def test_two_of_a_theme_and_three_of_a_form_do_not_overlap(embedder: Embedder, values: list[tuple[str, str]]) -> None:
     assert findings(embedder, *panel(values)) == []
 
 
-def test_one_persona_cannot_overlap_with_itself(embedder: SentenceEmbedder) -> None:
+def test_one_persona_cannot_overlap_with_itself(embedder: Embedder) -> None:
     pair = panel([("Health", "Right to health"), ("Public health", "Duty to promote health")])
     assert findings(embedder, *pair) == []
 
 
-def test_the_scenario_of_table_14_shows_its_failures(embedder: SentenceEmbedder) -> None:
+def test_the_scenario_of_table_14_shows_its_failures(embedder: Embedder) -> None:
     bystander = Persona("Kind Witness", "Compassion", "Care ethics", "Duty to respect others", "Empathy", "Bystander")
     owner = Persona("Mine To Keep", "Self-ownership", "Libertarianism", "Right to property", "Pride", "Food Owner")
     fair = Persona("Fair Sharer", "Fairness", "Rawlsian justice", "Right to Access Food", "Indignation", "His flatmate")
@@ -242,7 +238,7 @@ def test_the_scenario_of_table_14_shows_its_failures(embedder: SentenceEmbedder)
         {"stakeholder_role": "Hospital social worker in Belgrade with animals"},
     ],
 )
-def test_what_a_small_model_spoils_is_a_text_fault(embedder: SentenceEmbedder, texts: dict[str, str]) -> None:
+def test_what_a_small_model_spoils_is_a_text_fault(embedder: Embedder, texts: dict[str, str]) -> None:
     assert kinds(embedder, **texts) == {Kind.TEXT_FAULT}
 
 
@@ -263,17 +259,17 @@ def test_what_a_small_model_spoils_is_a_text_fault(embedder: SentenceEmbedder, t
         {"stakeholder_role": "Cook who prepares junk food for children"},
     ],
 )
-def test_plain_and_playful_texts_are_no_fault(embedder: SentenceEmbedder, texts: dict[str, str]) -> None:
+def test_plain_and_playful_texts_are_no_fault(embedder: Embedder, texts: dict[str, str]) -> None:
     assert kinds(embedder, **texts) == set()
 
 
-def test_an_example_of_the_prompts_is_no_copy_in_its_own_scenario(embedder: SentenceEmbedder) -> None:
+def test_an_example_of_the_prompts_is_no_copy_in_its_own_scenario(embedder: Embedder) -> None:
     example = prompt_set(PromptSetName.STRUCTURED).personas["examples"][0]
     assert kinds(embedder, situation=example["subject"], name=example["name"]) == set()
     assert kinds(embedder, name=example["name"]) == {Kind.TEXT_FAULT}
 
 
-def test_a_fault_of_the_words_comes_once_for_a_persona_of_two_scenarios(embedder: SentenceEmbedder) -> None:
+def test_a_fault_of_the_words_comes_once_for_a_persona_of_two_scenarios(embedder: Embedder) -> None:
     spoilt = replace(SOUND, right_duty="Judaism")
     links = [Link(spoilt, "1", "One"), Link(spoilt, "2", "Two")]
     found = lint(links, lambda texts: {text: embedder.encode([text])[0] for text in texts})
@@ -343,7 +339,7 @@ def run(pool: Path, *arguments: str) -> Any:
     return CliRunner().invoke(command, ["--pool", str(pool), *arguments])
 
 
-def test_a_sound_pool_exits_with_0(tmp_path: Path, embedder: SentenceEmbedder) -> None:
+def test_a_sound_pool_exits_with_0(tmp_path: Path, embedder: Embedder) -> None:
     pool = Pool(tmp_path / "pool", embedder)
     first = starter_panels()[0]
     pool.add(first.scenario, first.personas, Origin(OriginKind.CURATED, source="test"))
@@ -358,7 +354,7 @@ def test_an_empty_pool_exits_with_0(tmp_path: Path) -> None:
     assert run(tmp_path / "pool", "--json").exit_code == 0
 
 
-def test_findings_exit_with_4_and_say_how_to_mend_them(tmp_path: Path, embedder: SentenceEmbedder) -> None:
+def test_findings_exit_with_4_and_say_how_to_mend_them(tmp_path: Path, embedder: Embedder) -> None:
     pool = Pool(tmp_path / "pool", embedder)
     vague, torn = replace(SOUND, stakeholder_role="Bystander"), replace(SOUND, right_duty="Duty to deceive patients")
     pool.add(Scenario.of(SITUATION), [vague, torn], Origin(OriginKind.CURATED, source="test"))

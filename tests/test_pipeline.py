@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ethos import Ethos, Scenario, audit
-from ethos.embedding import SentenceEmbedder
+from ethos.embedding import Embedder, open_embedder
 from ethos.errors import GenerationError, InputError, ModelError, PoolEmpty, UnreadableReply
 from ethos.generation import MAX_ATTEMPTS
 from ethos.llm import Message, Request
@@ -83,12 +83,12 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
-    return SentenceEmbedder()
+def embedder() -> Embedder:
+    return open_embedder()
 
 
 @pytest.fixture
-def scene(tmp_path: Path, embedder: SentenceEmbedder) -> Iterator[Scene]:
+def scene(tmp_path: Path, embedder: Embedder) -> Iterator[Scene]:
     number = count(1)
     personas = ScriptedModel(persona_reply, name="personas")
     comments = ScriptedModel(lambda _: f"Comment {next(number)}.", name="comments")

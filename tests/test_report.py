@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from ethos.cli import EthosGroup
 from ethos.cli.report import report
-from ethos.embedding import SentenceEmbedder
+from ethos.embedding import Embedder, open_embedder
 from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
@@ -55,12 +55,12 @@ FIVE = (MOTHER, NURSE, FARMER, SURGEON, PRIEST)
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
-    return SentenceEmbedder()
+def embedder() -> Embedder:
+    return open_embedder()
 
 
 @pytest.fixture
-def pool(tmp_path: Path, embedder: SentenceEmbedder) -> Iterator[Pool]:
+def pool(tmp_path: Path, embedder: Embedder) -> Iterator[Pool]:
     opened = Pool(tmp_path / "tiny-pool", embedder)
     yield opened
     opened.close()

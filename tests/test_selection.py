@@ -42,7 +42,7 @@ def arrays(some: Sequence[Candidate]) -> tuple[list[Candidate], Candidates]:
     ordered = sorted(some, key=lambda one: (-one.relevance, one.persona.id))
     relevance = np.array([one.relevance for one in ordered])
     values = np.array([one.values for one in ordered], dtype=np.int64).reshape(-1, 2)
-    return ordered, Candidates(relevance, values, slots(one.persona for one in ordered))
+    return ordered, Candidates(relevance, values, slots(one.persona.texts() for one in ordered))
 
 
 def choose(some: Sequence[Candidate], vectors: Any, k: int) -> list[Choice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ethos.embedding import SentenceEmbedder
+from ethos.embedding import open_embedder
 from ethos.persona import clashes
 from ethos.pool.retrieval import Pool
 from ethos.pool.starter import install, starter_panels
@@ -58,7 +58,7 @@ UNRELATED = (
 
 @pytest.fixture(scope="module")
 def starter(tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    pool = Pool(tmp_path_factory.mktemp("starter") / "pool", SentenceEmbedder())
+    pool = Pool(tmp_path_factory.mktemp("starter") / "pool", open_embedder())
     assert install(pool) == 672
     return pool
 

