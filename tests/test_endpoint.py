@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import math
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
 
 from ethos.errors import ConfigurationError, ModelError, UnreadableReply
-from ethos.llm import LanguageModel, Request, schema_text, user
+from ethos.llm import LanguageModel, Request, StreamingModel, schema_text, user
 from ethos.llm.endpoint import EndpointModel
 
 TOPICS = ("vaccines", "organ donation", "hospice care", "home birth", "faith healing", "alcohol")
@@ -29,6 +30,21 @@ def chat(content: Any, finish_reason: Any = "stop", **choice: Any) -> dict[str, 
         "choices": [{"index": 0, "message": message, "finish_reason": finish_reason, **choice}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 3},
     }
+
+
+def events(*values: Any) -> dict[str, Any]:
+    """A server's answer in events."""
+    lines = [f"data: {json.dumps(value)}\n\n" for value in values]
+    body = "".join([": a comment\n\n", *lines, "data: [DONE]\n\n"]).encode()
+    return {"body": body, "headers": {"content-type": "text/event-stream"}}
+
+
+def delta(content: Any = None, finish_reason: Any = None) -> dict[str, Any]:
+    """One event of a chat completion."""
+    return {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": finish_reason}], "usage": None}
+
+
+USAGE = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
 
 
 def reading(*tokens: tuple[str, Any]) -> dict[str, Any]:
@@ -251,3 +267,75 @@ def test_a_reading_without_any_label_is_unreadable(faults: Any, make_model: Any)
     with pytest.raises(UnreadableReply) as caught:
         make_model(faults.base_url).option_probabilities([user("A or B?")], ("A", "B"))
     assert caught.value.reply == "'I', 'As'"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_text_streamed_by_a_real_server_is_the_text(careful_llama: EndpointModel, temperature: float) -> None:
+    request = ask("Tell me a story about a nurse.", temperature=temperature, max_tokens=24)
+    pieces: list[str] = []
+    streamed = careful_llama.stream(request, pieces.append)
+    (plain,) = careful_llama.generate([request])
+    assert replace(streamed, seconds=0.0) == replace(plain, seconds=0.0)
+    assert "".join(pieces) == plain.text
+    assert len(pieces) > 5
+
+
+def test_streamed_json_keeps_to_its_schema(careful_llama: EndpointModel) -> None:
+    schema = schema_text({"type": "object", "properties": {"n": {"enum": ["hospice care"]}}, "required": ["n"]})
+    pieces: list[str] = []
+    careful_llama.stream(ask("Write JSON.", schema=schema), pieces.append)
+    assert json.loads("".join(pieces)) == {"n": "hospice care"}
+
+
+def test_events_are_put_together(faults: Any, make_model: Any) -> None:
+    model = make_model(faults.base_url)
+    assert isinstance(model, StreamingModel)
+    pieces: list[str] = []
+    faults.will_answer(events(delta(), delta(" a"), delta(" b "), delta("\nc \n"), delta(None, "stop"), USAGE))
+    done = model.stream(ask("Who?", seed=3), pieces.append)
+    assert pieces == ["a", " b", " \nc"]
+    assert (done.text, done.finish_reason, done.prompt_tokens, done.completion_tokens) == ("a b \nc", "stop", 7, 3)
+    (body,) = faults.chats()
+    assert (body["stream"], body["stream_options"], body["seed"]) == (True, {"include_usage": True}, 3)
+
+
+def test_a_server_that_does_not_stream_is_told_whole(faults: Any, make_model: Any) -> None:
+    pieces: list[str] = []
+    assert make_model(faults.base_url).stream(ask(), pieces.append).text == "fine"
+    assert pieces == ["fine"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "retryable"),
+    [
+        (events(delta("a")), "was cut: it has no finish_reason", True),
+        (events(delta("a"), {"error": {"message": "out of memory"}}), "broke off with an error", False),
+        (events(delta("a"), delta(None, "content_filter")), "was withheld by a content filter", False),
+        (events(delta(None, "stop")), "holds no valid text", False),
+        (events([]), "was cut: it has no finish_reason", True),
+        ({**events(), "body": b"data: {\n\n"}, "is an event, and not valid JSON", False),
+        ({**events(), "chunks": [b'13\r\ndata: {"choices": [\r\n']}, "was cut while it arrived", True),
+    ],
+)
+def test_a_broken_stream_is_an_error_that_says_how(
+    faults: Any, make_model: Any, answer: Any, message: str, retryable: bool
+) -> None:
+    faults.will_answer(answer)
+    with pytest.raises(ModelError) as caught:
+        make_model(faults.base_url).stream(ask(), lambda _: None)
+    assert caught.value.message == f"the reply from {faults.base_url} {message}"
+    assert caught.value.retryable is retryable
+
+
+def test_a_stream_that_the_server_refuses_is_named(llama_server: Any, make_model: Any) -> None:
+    with pytest.raises(ConfigurationError, match="the key was refused"):
+        make_model(llama_server.base_url, api_key="sk-wrong-canary").stream(ask(), lambda _: None)
+
+
+def test_who_listens_can_end_the_stream(faults: Any, make_model: Any) -> None:
+    def refuse(_: str) -> None:
+        raise KeyboardInterrupt
+
+    faults.will_answer(events(delta("a"), delta("b")))
+    with pytest.raises(KeyboardInterrupt):
+        make_model(faults.base_url).stream(ask(), refuse)

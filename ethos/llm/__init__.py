@@ -8,7 +8,7 @@ chooses one by name. Nothing here imports a backend, so that importing this cost
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -141,6 +141,20 @@ class LanguageModel(Protocol):
         Raises:
             UnreadableReply: After some prompt no label is among the tokens the model reports.
             ModelError: The model cannot be reached, or does not report probabilities.
+        """
+
+
+@runtime_checkable
+class StreamingModel(LanguageModel, Protocol):
+    """A chat model that can also tell a reply while it writes it."""
+
+    def stream(self, request: Request, on_text: Callable[[str], None]) -> Completion:
+        """Write one completion as `generate` does, telling its text piece by piece; joined, they are the text.
+
+        What `on_text` raises goes through, and ends the writing.
+
+        Raises:
+            ModelError: As `generate`; pieces may have been told by then.
         """
 
 

@@ -10,8 +10,8 @@ import ipaddress
 import json
 import time
 import weakref
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -86,6 +86,33 @@ class Connection:
         chats = self._client.chat.completions.with_streaming_response
         return self._fetch(chats.create(**fields, extra_body=extra, extra_headers=self._headers))
 
+    def chat_events(self, extra: Mapping[str, object], **fields: Any) -> Generator[Reply, None, None]:
+        """Ask for a chat completion as it is written: the server's events, or one whole reply where it sends none.
+
+        Close the iterator when it is left early, so that the server stops writing.
+
+        Raises:
+            ModelError: As `chat`, after any number of events.
+            ConfigurationError: As `chat`.
+        """
+        chats = self._client.chat.completions.with_streaming_response
+        exchange = chats.create(
+            **fields,
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body=extra,
+            extra_headers=self._headers,
+        )
+        with self._opened(exchange) as response:
+            kind = response.headers.get("content-type", "something unnamed")
+            if not kind.startswith("text/event-stream"):
+                yield self._parsed(self._body(response), kind)
+                return
+            for line in self._lines(response):
+                field, _, value = line.partition(":")
+                if field == "data" and value.strip() != "[DONE]":
+                    yield self._parsed(value, "an event")
+
     def models(self) -> Reply:
         """Ask which models are served: once, and with little patience.
 
@@ -102,21 +129,41 @@ class Connection:
         return ModelError(message, hint, reply=self._redacted(text)[:_KEPT], retryable=retryable)
 
     def _fetch(self, exchange: AbstractContextManager[Any]) -> Reply:
+        with self._opened(exchange) as response:
+            text = self._body(response)
+            kind = response.headers.get("content-type", "something unnamed")
+        return self._parsed(text, kind)
+
+    @contextmanager
+    def _opened(self, exchange: AbstractContextManager[Any]) -> Iterator[Any]:
         try:
             with exchange as response:
-                text = self._body(response)
-                kind = response.headers.get("content-type", "something unnamed")
+                yield response
         except openai.OpenAIError as error:
             # A server may quote the key that it refuses; then the cause must stay out of tracebacks too.
             cause = None if self._key and self._key in str(error) else error
             raise self._mapped(error) from cause
+
+    def _parsed(self, text: str, kind: str) -> Reply:
         try:
             return Reply(json.loads(text), text)
         except (ValueError, RecursionError) as error:
             hint = "does ETHOS_BASE_URL name an API? it usually ends in /v1"
             raise self.broken(f"is {kind}, and not valid JSON", text, hint) from error
 
+    def _lines(self, response: Any) -> Iterator[str]:
+        """The lines of a body as they arrive."""
+        begun = b""
+        for chunk in self._chunks(response):
+            *lines, begun = (begun + chunk).split(b"\n")
+            yield from (line.decode(errors="replace") for line in lines)
+        yield begun.decode(errors="replace")
+
     def _body(self, response: Any) -> str:
+        return b"".join(self._chunks(response)).decode(errors="replace")
+
+    def _chunks(self, response: Any) -> Iterator[bytes]:
+        """A body as it arrives, within the limits of size and time."""
         deadline = time.monotonic() + self._timeout
         body = bytearray()
         try:
@@ -126,6 +173,7 @@ class Connection:
                     raise self.broken(f"is larger than {MAX_REPLY_BYTES:,} bytes", "")
                 if time.monotonic() > deadline:
                     raise self._late()
+                yield chunk
         except EthosError:
             raise
         # Here the client lets its transport's errors through; which library that is depends on its version.
@@ -134,7 +182,6 @@ class Connection:
                 raise self._late() from error
             text = body.decode(errors="replace")
             raise self.broken("was cut while it arrived", text, retryable=True) from error
-        return body.decode(errors="replace")
 
     def _mapped(self, error: openai.OpenAIError) -> EthosError:
         match error:

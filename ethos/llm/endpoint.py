@@ -12,12 +12,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from ethos.errors import EthosError
 from ethos.llm import Completion, Message, ModelIdentity, OptionReading, Request, plain_schema
 from ethos.llm.connection import Connection, Reply
+from ethos.llm.streaming import OnText, Telling
 from ethos.options import gather
 
 TOP_LOGPROBS = 20  # the most that OpenAI allows
@@ -91,6 +93,44 @@ class EndpointModel:
         seconds = time.perf_counter() - started
         return [replace(completion, seconds=seconds) for completion in completions]
 
+    def stream(self, request: Request, on_text: OnText) -> Completion:
+        """Write one request, telling its text as the server sends it; a server that cannot, sends it whole.
+
+        Raises:
+            ModelError: As `generate`, also after pieces were told.
+            ConfigurationError: As `generate`.
+        """
+        started = time.perf_counter()
+        self._know_server()
+        telling = Telling(on_text)
+        text: str | None = None
+        reason: str | None = None
+        usage: object = None
+        with closing(self._connection.chat_events(self._extra_fields or {}, **self._fields(request))) as events:
+            for event in events:
+                reply = event
+                match event.value:
+                    case {"error": _}:
+                        raise self._connection.broken("broke off with an error", event.text)
+                    case {"choices": [{"message": _}, *_]}:
+                        break
+                    case {"choices": [{"delta": {"content": str(piece)}}, *_]}:
+                        text = (text or "") + piece
+                        telling.grow(text)
+                match event.value:
+                    case {"choices": [{"finish_reason": str(ended)}, *_]}:
+                        reason = ended
+                match event.value:
+                    case {"usage": {"prompt_tokens": _} as counted}:
+                        usage = counted
+            else:
+                # What a server says in many events is checked as if it had said it in one.
+                whole = {"choices": [{"message": {"content": text}, "finish_reason": reason}], "usage": usage}
+                reply = Reply(whole, json.dumps(whole))
+        completion = self._completion(reply)
+        telling.end(completion.text)
+        return replace(completion, seconds=time.perf_counter() - started)
+
     def option_probabilities(
         self, prompts: Sequence[tuple[Message, ...]], labels: Sequence[str]
     ) -> list[OptionReading]:
@@ -109,8 +149,7 @@ class EndpointModel:
     def _side_by_side(self, send: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         if not items:
             return []
-        if self._extra_fields is None:
-            self._extra_fields = self._probe()
+        self._know_server()
         width = self._in_flight or (1 if self._extra_fields else IN_FLIGHT)
         with ThreadPoolExecutor(width, "ethos-endpoint") as threads:
             futures = [threads.submit(send, item) for item in items]
@@ -121,6 +160,10 @@ class EndpointModel:
                     future.cancel()
             # They start in order: the one that failed comes before all that were cancelled.
             return [future.result() for future in futures]
+
+    def _know_server(self) -> None:
+        if self._extra_fields is None:
+            self._extra_fields = self._probe()
 
     def _probe(self) -> dict[str, object] | None:
         """What only this kind of server understands; None to ask again, when it was down or busy."""
@@ -134,9 +177,9 @@ class EndpointModel:
         return {}
 
     def _complete(self, request: Request) -> Completion:
-        fields = {"max_tokens": request.max_tokens, "temperature": request.temperature, "seed": request.seed}
-        shape = {} if request.schema is None else {"response_format": _response_format(request.schema)}
-        reply = self._chat(request.messages, **fields, **shape)
+        return self._completion(self._connection.chat(self._extra_fields or {}, **self._fields(request)))
+
+    def _completion(self, reply: Reply) -> Completion:
         choice = self._choice(reply)
         match choice.get("message"):
             case {"content": str(text)} if _is_unicode(text):
@@ -145,7 +188,8 @@ class EndpointModel:
         raise self._connection.broken("holds no valid text", reply.text, hint)
 
     def _read(self, prompt: tuple[Message, ...], labels: Sequence[str]) -> OptionReading:
-        reply = self._chat(prompt, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP_LOGPROBS)
+        fields = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        reply = self._connection.chat(self._extra_fields or {}, **self._chat(prompt), **fields)
         match self._choice(reply).get("logprobs"):
             case {"content": [{"top_logprobs": [_, *_] as reported}, *_]}:
                 probabilities, mass = gather(self._token_probabilities(reported, reply), labels)
@@ -153,9 +197,14 @@ class EndpointModel:
         hint = "use a server that supports top_logprobs, such as vLLM or llama.cpp, or a local model"
         raise self._connection.broken("holds no token probabilities", reply.text, hint)
 
-    def _chat(self, messages: Sequence[Message], **fields: object) -> Reply:
+    def _fields(self, request: Request) -> dict[str, Any]:
+        fields = {"max_tokens": request.max_tokens, "temperature": request.temperature, "seed": request.seed}
+        shape = {} if request.schema is None else {"response_format": _response_format(request.schema)}
+        return self._chat(request.messages) | fields | shape
+
+    def _chat(self, messages: Sequence[Message]) -> dict[str, Any]:
         chat = [{"role": message.role, "content": message.content} for message in messages]
-        return self._connection.chat(self._extra_fields or {}, model=self._name, messages=chat, **fields)
+        return {"model": self._name, "messages": chat}
 
     def _choice(self, reply: Reply) -> Any:
         """The first choice, as a mapping, of a reply that came to its end or to its token limit."""

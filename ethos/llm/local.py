@@ -1,39 +1,41 @@
 """A causal language model on this machine, through transformers, on CPU or GPU.
 
-Loaded at the first call, not at construction: identity and configuration cost nothing. Knows tensors and chat
-templates; knows nothing of personas.
+Loaded at the first call, not at construction: identity and configuration cost nothing. A call may hold any number of
+requests: what several share is read once, and rows that have ended are computed no further. Knows chat templates and
+decoding; knows nothing of personas.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from jinja2 import TemplateError
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from ethos.errors import ConfigurationError, ModelError
-from ethos.llm import Completion, Message, ModelIdentity, OptionReading, Request
+from ethos.llm import Completion, FinishReason, Message, ModelIdentity, OptionReading, Request
+from ethos.llm.batches import Family, batches, shared_prefix
+from ethos.llm.cache import Reading
+from ethos.llm.packed import pack
 from ethos.llm.quiet import quietly
-from ethos.llm.steering import Grammars, RowLimits, Steering
+from ethos.llm.steering import Endings, Grammars, Steering, Watching
+from ethos.llm.streaming import OnText, Telling
 from ethos.llm.weights import Weights, language_model_weights
 from ethos.options import gather, label_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Prompts ready for the model: (rows, width) token ids and mask, and the cache of what was read already."""
+MOST_ROWS = 32  # of one batch; more make a processor little faster
+CACHE_BYTES = 2 * 2**30  # what the keys and values of one batch may take
+KEPT_ROWS = 0.75  # a batch goes on without its ended rows once no more than this share of it is left
 
-    ids: torch.Tensor
-    mask: torch.Tensor
-    cache: DynamicCache
+_Watch = Callable[[list[int]], None]
 
 
 class LocalModel:
@@ -71,53 +73,93 @@ class LocalModel:
 
     @cached_property
     def _model(self) -> Any:
-        return (
-            _load(AutoModelForCausalLM, self._weights.location, self._name, dtype=self._dtype).to(self._device).eval()
-        )
+        model = _load(AutoModelForCausalLM, self._weights.location, self._name, dtype=self._dtype)
+        model = model.to(self._device).eval()
+        pack(model)
+        return model
 
     @cached_property
     def _grammars(self) -> Grammars:
         return Grammars(self._tokenizer, self._model.config.vocab_size)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Write all requests as one batch; the tokens that all prompts share are read once.
+        """Write all requests; give those of many scenarios in one call, and they share full batches.
 
         Raises:
             ModelError: A prompt and its reply are longer than the model's context.
             ConfigurationError: The model cannot be loaded.
         """
-        if not requests:
-            return []
+        return self._completions(requests, None)
+
+    def stream(self, request: Request, on_text: OnText) -> Completion:
+        """Write one request as `generate` does, telling its text piece by piece; joined, they are the text.
+
+        Raises:
+            ModelError: As `generate`.
+            ConfigurationError: As `generate`.
+        """
+        telling = Telling(on_text)
+        [completion] = self._completions([request], lambda ids: telling.grow(self._text(ids)))
+        telling.end(completion.text)
+        return completion
+
+    def _completions(self, requests: Sequence[Request], watch: _Watch | None) -> list[Completion]:
         started = time.perf_counter()
         rows = [self._encode(request.messages, request.max_tokens) for request in requests]
+        written: dict[int, list[int]] = {}
         with quietly(), torch.inference_mode():
-            batch = self._shared(rows)
-            start = batch.ids.shape[1]
-            written = self._model.generate(
-                input_ids=batch.ids,
-                attention_mask=batch.mask,
-                past_key_values=batch.cache,
-                do_sample=False,
-                max_new_tokens=max(request.max_tokens for request in requests),
-                pad_token_id=self._tokenizer.pad_token_id,
-                logits_processor=[
-                    Steering(requests, self._tokenizer, self._grammars, start, self._model.config.vocab_size)
-                ],
-                stopping_criteria=[RowLimits(requests, start)],
-            )
+            for batch in self._batches(rows, max((request.max_tokens for request in requests), default=0)):
+                reading, order = self._read(rows, batch)
+                written |= dict(zip(order, self._write([requests[i] for i in order], reading, watch), strict=True))
         seconds = time.perf_counter() - started
         return [
-            self._completion(request, ids[start:].tolist(), len(row), seconds)
-            for request, ids, row in zip(requests, written, rows, strict=True)
+            self._completion(request, written[i], len(row), seconds)
+            for i, (request, row) in enumerate(zip(requests, rows, strict=True))
         ]
+
+    def _write(self, requests: Sequence[Request], reading: Reading, watch: _Watch | None) -> list[list[int]]:
+        """What the model writes after each row; rows that have ended are left out from time to time."""
+        start = reading.ids.shape[1]
+        steering = Steering(requests, self._tokenizer, self._grammars, start, self._model.config.vocab_size)
+        limits = [start + request.max_tokens for request in requests]
+        written: list[list[int]] = [[] for _ in requests]
+        going = list(range(len(requests)))
+        while going:
+            few = 0 if watch else int(KEPT_ROWS * len(going))
+            endings = Endings([limits[i] for i in going], self._end_ids, few)
+            ids = self._model.generate(
+                input_ids=reading.ids,
+                attention_mask=reading.mask,
+                past_key_values=reading.cache,
+                do_sample=False,
+                max_new_tokens=max(limits[i] for i in going) - reading.ids.shape[1],
+                pad_token_id=self._tokenizer.pad_token_id,
+                logits_processor=[steering],
+                stopping_criteria=[endings, *([Watching(start, watch)] if watch else [])],
+            )
+            for row, i in enumerate(going):
+                written[i] = ids[row, start:].tolist()
+            kept = torch.nonzero(~endings.ended).flatten().tolist()
+            going = [going[row] for row in kept]
+            if going:
+                reading.write(ids)
+                reading.select(kept)
+                steering.select(kept)
+        return written
 
     def _completion(self, request: Request, ids: list[int], read: int, seconds: float) -> Completion:
         ids = ids[: request.max_tokens]
-        ends = self._end_ids
-        length = next((position for position, token in enumerate(ids) if token in ends), None)
-        text = self._tokenizer.decode(ids[:length], skip_special_tokens=True).strip()
-        written = len(ids) if length is None else length
-        return Completion(text, "length" if length is None else "stop", read, written, seconds)
+        length = self._length(ids)
+        reason: FinishReason = "stop" if length < len(ids) else "length"
+        return Completion(self._text(ids).strip(), reason, read, length, seconds)
+
+    def _text(self, ids: list[int]) -> str:
+        """What the tokens before the text's end spell."""
+        return str(self._tokenizer.decode(ids[: self._length(ids)], skip_special_tokens=True))
+
+    def _length(self, ids: list[int]) -> int:
+        """How many tokens the text has: those before the first that ends it, or all."""
+        return next((position for position, token in enumerate(ids) if token in self._end_ids), len(ids))
 
     @cached_property
     def _end_ids(self) -> frozenset[int]:
@@ -128,26 +170,24 @@ class LocalModel:
     def option_probabilities(
         self, prompts: Sequence[tuple[Message, ...]], labels: Sequence[str]
     ) -> list[OptionReading]:
-        """One forward pass for all prompts, after one over the tokens that they share.
+        """Read the labels after all prompts, without writing; what prompts share is read once.
 
         Raises:
             UnreadableReply: No label is a token of this model.
             ModelError: A prompt is longer than the model's context.
             ConfigurationError: The model cannot be loaded.
         """
-        if not prompts:
-            return []
         started = time.perf_counter()
         rows = [self._encode(prompt, 1) for prompt in prompts]
+        spellings = self._spellings(labels) if prompts else {}
+        found: dict[int, list[float]] = {}
         with torch.inference_mode():
-            probabilities = torch.softmax(self._next_logits(self._shared(rows)).float(), dim=-1)
+            for batch in self._batches(rows, 1):
+                reading, order = self._read(rows, batch)
+                probabilities = torch.softmax(self._advance(reading).float(), dim=-1)
+                found |= dict(zip(order, probabilities[:, list(spellings)].tolist(), strict=True))
         seconds = time.perf_counter() - started
-        spellings = self._spellings(labels)
-        found = probabilities[:, list(spellings)].tolist()
-        return [
-            self._reading(spellings.values(), values, labels, len(row), seconds)
-            for row, values in zip(rows, found, strict=True)
-        ]
+        return [self._reading(spellings.values(), found[i], labels, len(row), seconds) for i, row in enumerate(rows)]
 
     def _reading(
         self, spelled: Iterable[str], values: list[float], labels: Sequence[str], read: int, seconds: float
@@ -158,30 +198,50 @@ class LocalModel:
         probabilities, mass = gather(by_label, labels)
         return OptionReading(probabilities, mass, read, seconds)
 
-    def _shared(self, rows: list[list[int]]) -> _Batch:
-        """Lay out prompts as prefix, padding, rest, with the prefix that all share read once into the cache."""
-        # At least one token of each row is left to read, so that there are logits to start from.
-        shared = min(_common_prefix(rows), min(map(len, rows)) - 1)
-        cache = DynamicCache()
-        if shared:
-            prefix = torch.tensor([rows[0][:shared]], device=self._device)
-            self._model(input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache.batch_repeat_interleave(len(rows))
-        width, pad = max(map(len, rows)), self._tokenizer.pad_token_id
-        gaps = [width - len(row) for row in rows]
-        ids = [row[:shared] + [pad] * gap + row[shared:] for row, gap in zip(rows, gaps, strict=True)]
-        mask = [[1] * shared + [0] * gap + [1] * (width - shared - gap) for gap in gaps]
-        return _Batch(torch.tensor(ids, device=self._device), torch.tensor(mask, device=self._device), cache)
+    def _batches(self, rows: list[list[int]], room: int) -> list[tuple[Family, ...]]:
+        """What is computed together: no more rows than the longest of them with `room` more tokens allow."""
+        if not rows:
+            return []
+        tokens = max(map(len, rows)) + room
+        return list(batches(rows, max(1, min(MOST_ROWS, CACHE_BYTES // (tokens * self._token_bytes)))))
 
-    def _next_logits(self, batch: _Batch) -> torch.Tensor:
-        """Logits after each row, (rows, vocabulary)."""
-        read = batch.cache.get_seq_length()
-        positions = (batch.mask.cumsum(dim=1) - 1).clamp_(min=0)
+    @cached_property
+    def _token_bytes(self) -> int:
+        """What one token takes in the cache."""
+        config = self._model.config.get_text_config(decoder=True)
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_hidden_layers * heads * size * self._dtype.itemsize)
+
+    def _read(self, rows: list[list[int]], batch: tuple[Family, ...]) -> tuple[Reading, list[int]]:
+        """Read what all rows of a batch share, then what each family shares; the rest of each row is laid out unread.
+
+        Returns:
+            The reading, and the position of each of its rows in `rows`.
+        """
+        order = [i for family in batch for i in family.members]
+        owners = [number for number, family in enumerate(batch) for _ in family.members]
+        common = shared_prefix([rows[i] for i in order])
+        reading = Reading(self._device, self._tokenizer.pad_token_id)
+        levels = [
+            ([0], [rows[order[0]][:common]]),
+            ([0] * len(batch), [rows[family.members[0]][common : family.shared] for family in batch]),
+            (owners, [rows[i][max(common, batch[owner].shared) :] for i, owner in zip(order, owners, strict=True)]),
+        ]
+        for parents, segments in levels:
+            if reading.unread:
+                self._advance(reading)
+            reading.branch(parents, segments)
+        return reading, order
+
+    def _advance(self, reading: Reading) -> torch.Tensor:
+        """Read what is unread; returns the logits after each row, (rows, vocabulary)."""
+        read = reading.cache.get_seq_length()
         output = self._model(
-            input_ids=batch.ids[:, read:],
-            attention_mask=batch.mask,
-            position_ids=positions[:, read:],
-            past_key_values=batch.cache,
+            input_ids=reading.ids[:, read:],
+            attention_mask=reading.mask,
+            position_ids=reading.positions[:, read:],
+            past_key_values=reading.cache,
             use_cache=True,
             logits_to_keep=1,
         )
@@ -216,12 +276,6 @@ class LocalModel:
     def _templated(self, messages: tuple[Message, ...]) -> str:
         chat = [{"role": message.role, "content": message.content} for message in messages]
         return str(self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
-
-
-def _common_prefix(rows: list[list[int]]) -> int:
-    """How many leading tokens all rows share."""
-    shared = zip(*rows, strict=False)
-    return next((i for i, tokens in enumerate(shared) if len(set(tokens)) > 1), min(map(len, rows)))
 
 
 def _load(loader: Any, location: str, name: str, **options: Any) -> Any:

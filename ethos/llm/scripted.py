@@ -7,10 +7,12 @@ through the same label spelling rules.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ethos.llm import Completion, Message, ModelIdentity, OptionReading, Request
+from ethos.llm.streaming import OnText
 from ethos.options import gather
 
 Reply = Callable[[Request], str]
@@ -45,6 +47,13 @@ class ScriptedModel:
         """One reply a request, cut after `max_tokens` words."""
         self.batches.append(list(requests))
         return [self._complete(request) for request in requests]
+
+    def stream(self, request: Request, on_text: OnText) -> Completion:
+        """One reply, told word by word."""
+        [completion] = self.generate([request])
+        for piece in re.findall(r"\s*\S+|\s+$", completion.text):
+            on_text(piece)
+        return completion
 
     def _complete(self, request: Request) -> Completion:
         text = self.reply(request)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -96,6 +96,13 @@ class Steering(LogitsProcessor):
         self._noise = torch.empty(vocabulary)
         self._bitmask = xgrammar.allocate_token_bitmask(1, vocabulary)
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone."""
+        self._matchers = [self._matchers[row] for row in rows]
+        self._exclusions = [self._exclusions[row] for row in rows]
+        self._temperatures = self._temperatures[list(rows)]
+        self._streams = [self._streams[row] for row in rows]
+
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Steer one step; `scores` is (rows, vocabulary)."""
         steered = scores.float()
@@ -144,12 +151,38 @@ class Steering(LogitsProcessor):
                 scores.copy_(open_ended)
 
 
-class RowLimits(StoppingCriteria):
-    """Ends each row at its own token limit."""
+class Endings(StoppingCriteria):
+    """Ends each row at its own token limit or where its text ends, and all when few are left.
 
-    def __init__(self, requests: Sequence[Request], start: int) -> None:
-        self._limits = torch.tensor([start + request.max_tokens for request in requests])
+    What has ended is computed on and on until all stop, so the caller goes on with the rows that are left.
+
+    Args:
+        limits: Width of `input_ids` at which each row ends.
+        ends: Tokens that end a text.
+        few: How many rows may be left unfinished.
+    """
+
+    def __init__(self, limits: Sequence[int], ends: Iterable[int], few: int) -> None:
+        self._limits = torch.tensor(limits)
+        self._ends = torch.tensor(sorted(ends))
+        self._few = few
+        self.ended = torch.zeros(len(limits), dtype=torch.bool)
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
         """One flag a row."""
-        return (input_ids.shape[1] >= self._limits).to(input_ids.device)  # type: ignore[return-value]
+        self.ended |= (input_ids.shape[1] >= self._limits) | torch.isin(input_ids[:, -1].cpu(), self._ends)
+        stop = self.ended if int((~self.ended).sum()) > self._few else torch.ones_like(self.ended)
+        return stop.to(input_ids.device)  # type: ignore[return-value]
+
+
+class Watching(StoppingCriteria):
+    """Shows the tokens of a batch's only row, from `start` on, as they come; stops nothing."""
+
+    def __init__(self, start: int, watch: Callable[[list[int]], None]) -> None:
+        self._start = start
+        self._watch = watch
+
+    def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
+        """No row is to end."""
+        self._watch(input_ids[0, self._start :].tolist())
+        return torch.zeros(1, dtype=torch.bool, device=input_ids.device)  # type: ignore[return-value]

@@ -1,0 +1,241 @@
+"""What makes the transformers backend fast changes nothing of what it says: sharing, packing, dropping, streaming."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ethos.llm import Completion, Request, StreamingModel, local, user
+from ethos.llm.batches import batches, families, shared_prefix
+from ethos.llm.cache import ROOM, Reading, RoomyLayer
+from ethos.llm.local import LocalModel
+from ethos.llm.packed import PackedLinear, pack
+from ethos.llm.scripted import ScriptedModel
+from ethos.llm.streaming import Telling
+from ethos.llm.weights import SMOLLM2, language_model_weights
+from ethos.options import letters
+
+SITUATIONS = ("Refusing a vaccine", "Selling a kidney to pay for one's daughter's schooling", "Telling a dying patient")
+PERSONAS = ("Nurse: Care, Care ethics, Duty to help, Sad, Nurse", "Resident: Liberty", "Priest: Sanctity of life")
+
+
+@pytest.fixture(scope="module")
+def model() -> LocalModel:
+    return LocalModel(SMOLLM2, "float32")
+
+
+def comments(temperature: float = 0.0, max_tokens: int = 6) -> list[Request]:
+    """Three scenarios with three personas each, shuffled, with limits that differ."""
+    pairs = itertools.product(SITUATIONS, PERSONAS)
+    texts = [
+        f"Given the situation: {situation}, and perspective: {persona}\n\nComment." for situation, persona in pairs
+    ]
+    requests = [Request(user(text), max_tokens + 2 * seed, temperature, seed) for seed, text in enumerate(texts)]
+    return random.Random(0).sample(requests, len(requests))
+
+
+def texts(completions: list[Completion]) -> list[str]:
+    return [completion.text for completion in completions]
+
+
+def test_batches_with_shared_prefixes_and_packed_layers_write_the_tokens_of_plain_generate(model: LocalModel) -> None:
+    folder = language_model_weights(SMOLLM2).location
+    plain, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    assert not any(isinstance(layer, PackedLinear) for layer in plain.modules())
+    requests = comments()
+    expected = []
+    for request in requests:
+        chat = [{"role": message.role, "content": message.content} for message in request.messages]
+        prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        ids = plain.generate(**prompt, do_sample=False, max_new_tokens=request.max_tokens)
+        expected.append(tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True).strip())
+    assert texts(model.generate(requests)) == expected
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_many_scenarios_say_the_same_in_batches_of_any_size(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch, temperature: float
+) -> None:
+    requests = comments(temperature)
+    together = model.generate(requests)
+    assert len(set(texts(together))) == 9
+    for most in (1, 2):
+        monkeypatch.setattr(local, "MOST_ROWS", most)
+        apart = model.generate(requests[:4])
+        assert texts(apart) == texts(together[:4])
+        assert [c.prompt_tokens for c in apart] == [c.prompt_tokens for c in together[:4]]
+
+
+def test_a_batch_is_no_larger_than_its_cache_may_be(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [[1, 2, 3, number] for number in range(8)]
+    token = 2 * 30 * 3 * 64 * 4  # keys and values, layers, heads, dimensions, bytes: SmolLM2 in float32
+    monkeypatch.setattr(local, "CACHE_BYTES", 3 * (4 + 6) * token)
+    assert [sum(len(family.members) for family in batch) for batch in model._batches(rows, 6)] == [3, 3, 2]
+    monkeypatch.setattr(local, "CACHE_BYTES", 1)
+    assert len(model._batches(rows, 6)) == 8
+
+
+def test_a_row_that_ends_early_leaves_the_others_as_they_were(model: LocalModel) -> None:
+    short = Request(user("What is the capital of France?"), 60, 0.0, 0)
+    long = Request(user("Count from one to fifty."), 60, 0.0, 0)
+    limited = replace(long, max_tokens=3)
+    requests = [short, long, limited, short]
+    together = model.generate(requests)
+    alone = [model.generate([request])[0] for request in requests]
+    assert [replace(c, seconds=0.0) for c in together] == [replace(c, seconds=0.0) for c in alone]
+    assert len({c.completion_tokens for c in together}) == 3
+    assert [together[0].finish_reason, together[2].finish_reason] == ["stop", "length"]
+
+
+def test_options_after_prompts_of_several_scenarios_are_those_of_each_prompt_alone(model: LocalModel) -> None:
+    prompts = [request.messages for request in comments()]
+    together = model.option_probabilities(prompts, letters(3))
+    for prompt, reading in zip(prompts, together, strict=True):
+        [alone] = model.option_probabilities([prompt], letters(3))
+        assert reading.probabilities == pytest.approx(alone.probabilities, abs=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_streamed_text_is_the_text(model: LocalModel, temperature: float) -> None:
+    assert isinstance(model, StreamingModel)
+    request = Request(user("Greet me in Japanese, with an emoji, then count."), 24, temperature, 5)
+    pieces: list[str] = []
+    streamed = model.stream(request, pieces.append)
+    [plain] = model.generate([request])
+    assert replace(streamed, seconds=0.0) == replace(plain, seconds=0.0)
+    assert "".join(pieces) == plain.text
+    assert len(pieces) > 5
+
+
+def test_who_listens_can_end_the_writing(model: LocalModel) -> None:
+    def refuse(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.stream(Request(user("Hello"), 500, 0.0, 0), refuse)
+
+
+def test_a_scripted_model_streams_its_text_too() -> None:
+    model, pieces = ScriptedModel(lambda _: "one two three four"), list[str]()
+    assert isinstance(model, StreamingModel)
+    done = model.stream(Request(user("Count."), 3, 0.0, 0), pieces.append)
+    assert (done.text, done.finish_reason) == ("one two three", "length")
+    assert pieces == ["one", " two", " three"]
+
+
+def test_a_telling_waits_for_whole_characters_and_for_what_follows_space() -> None:
+    told: list[str] = []
+    telling = Telling(told.append)
+    for text in (" ", " a", " a \ufffd", " a \U0001f642", " a \U0001f642\n"):
+        telling.grow(text)
+    telling.end("a \U0001f642")
+    assert told == ["a", " \U0001f642"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 48), (6, 48), (2, 3, 48), (70, 48)])
+def test_a_packed_layer_computes_what_the_layer_did(dtype: torch.dtype, bias: bool, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(48, 80, bias=bias, dtype=dtype)
+    holder = nn.Sequential(layer).eval()
+    packed = pack(holder)
+    states = torch.randn(shape, dtype=dtype)
+    with torch.inference_mode():
+        # Where this machine cannot pack, the layer stays, which is then what is compared.
+        assert isinstance(holder[0], PackedLinear) is (packed == 1)
+        torch.testing.assert_close(
+            holder(states), layer(states), rtol=2e-2, atol=1e-5 if dtype == torch.float32 else 2e-2
+        )
+
+
+def _missing(*_: object) -> torch.Tensor:
+    raise AttributeError("no such operator")
+
+
+def _refusing(*_: object) -> torch.Tensor:
+    raise RuntimeError("could not create a primitive")
+
+
+def _wrong(weight: torch.Tensor, rows: int) -> torch.Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight.default(torch.zeros_like(weight), rows)
+
+
+@pytest.mark.parametrize("operator", [_missing, _refusing, _wrong])
+def test_a_layer_stays_as_it_is_where_the_private_operator_fails(
+    monkeypatch: pytest.MonkeyPatch, operator: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", operator)
+    holder = nn.Sequential(layer := nn.Linear(48, 80))
+    assert pack(holder) == 0
+    assert holder[0] is layer
+
+
+def test_a_layer_of_another_class_or_type_stays_as_it_is() -> None:
+    class Other(nn.Linear):
+        pass
+
+    holder = nn.Sequential(Other(8, 8), nn.Linear(8, 8, dtype=torch.float64), nn.Embedding(8, 8))
+    assert pack(holder) == 0
+
+
+def test_families_are_those_who_begin_alike() -> None:
+    rows = [[1, 2, 5, 5, 7], [1, 3, 4, 9], [1, 2, 5, 5, 8], [1, 3, 4, 8], [1, 9]]
+    found = {family.members: family.shared for family in families(rows, 32)}
+    assert found == {(0, 2): 4, (1, 3): 3, (4,): 0}
+
+
+def test_prompts_that_all_begin_alike_need_no_families() -> None:
+    assert {family.shared for family in families([[1, 2, number] for number in range(5)], 32)} == {0}
+
+
+def test_a_family_larger_than_a_batch_is_divided_and_no_prompt_is_lost() -> None:
+    rows = [[first, *range(10), last] for first, last in itertools.product(range(3), range(11))]
+    planned = list(batches(rows, 4))
+    assert sorted(i for batch in planned for family in batch for i in family.members) == list(range(33))
+    assert max(sum(len(family.members) for family in batch) for batch in planned) == 4
+
+
+def test_batches_hold_prompts_of_like_length() -> None:
+    rows = [[length, *range(length)] for length in (3, 50, 4, 51)]
+    assert [sorted(i for f in batch for i in f.members) for batch in batches(rows, 2)] == [[1, 3], [0, 2]]
+
+
+def test_a_token_of_each_row_is_left_to_read_alone() -> None:
+    assert shared_prefix([[1, 2], [1, 2]]) == 1
+    assert shared_prefix([[1, 2]]) == 0
+
+
+def test_a_reading_branches_and_pads_between_what_is_shared_and_what_is_not() -> None:
+    reading = Reading(torch.device("cpu"), pad=0)
+    reading.branch([0], [[1, 2]])
+    reading.branch([0, 0], [[3], []])
+    reading.branch([0, 1, 1], [[5], [6, 7], [8]])
+    assert reading.ids.tolist() == [[1, 2, 3, 0, 5], [1, 2, 0, 6, 7], [1, 2, 0, 0, 8]]
+    assert reading.mask.tolist() == [[1, 1, 1, 0, 1], [1, 1, 0, 1, 1], [1, 1, 0, 0, 1]]
+    assert reading.positions.tolist() == [[0, 1, 2, 2, 3], [0, 1, 1, 2, 3], [0, 1, 1, 1, 2]]
+
+
+def test_a_roomy_layer_holds_what_was_put_in_however_it_grew() -> None:
+    layer = RoomyLayer()
+    torch.manual_seed(0)
+    steps = [torch.randn(2, 3, size, 4) for size in (5, 1, ROOM, 1, 7)]
+    for step in steps:
+        keys, values = layer.update(step, -step)
+    torch.testing.assert_close(keys, torch.cat(steps, dim=2))
+    torch.testing.assert_close(values, -torch.cat(steps, dim=2))
+    layer.batch_select_indices(torch.tensor([1, 1, 0]))
+    more = torch.randn(3, 3, 1, 4)
+    keys, _ = layer.update(more, more)
+    torch.testing.assert_close(keys, torch.cat([torch.cat(steps, dim=2)[[1, 1, 0]], more], dim=2))
