@@ -15,10 +15,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ethos.errors import PoolDamaged, PoolError, PoolTooNew
+from ethos.pool import ledger
 
 FILE = "pool.db"
 BUSY_MILLISECONDS = 30_000
@@ -52,24 +53,28 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A write transaction, exclusive from its first statement; committed on exit, rolled back on error."""
+        """A write transaction, exclusive from its first statement; committed on exit, rolled back on error.
+
+        What it writes is sealed in the ledger before it commits.
+        """
+        with self._writing() as connection, ledger.sealing(connection):
+            yield connection
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[Connection]:
+        """A write transaction that is always taken back: what would happen, without its happening."""
+        with self._writing() as connection:
+            yield connection
+            connection.rollback()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
         with (
             self._explained(),
             self.engine.connect().execution_options(ethos_write=True) as connection,
             connection.begin(),
         ):
             yield connection
-
-    @contextmanager
-    def rehearsal(self) -> Iterator[Connection]:
-        """A write transaction that is always taken back: what would happen, without its happening."""
-        with (
-            self._explained(),
-            self.engine.connect().execution_options(ethos_write=True) as connection,
-            connection.begin() as transaction,
-        ):
-            yield connection
-            transaction.rollback()
 
     def close(self) -> None:
         """Release the file."""
@@ -92,9 +97,12 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(files("ethos.migrations")))
         # All migrations run in this one immediate transaction; a second process waits, then finds them done.
-        with self.write() as connection:
+        with self._writing() as connection:
+            noted = ledger.last(connection) if "ledger" in inspect(connection).get_table_names() else 0
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            ledger.watch(connection)
+            ledger.seal(connection, noted)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

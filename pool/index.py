@@ -23,11 +23,15 @@ from ethos.pool.demand import values_at_stake
 from ethos.pool.growing import Growing
 from ethos.pool.nearest import Nearest
 from ethos.pool.selection import Candidates, slots
+from ethos.pool.snapshot import Arrays, Position, Snapshots
 from ethos.pool.store import Store
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
 
 NEIGHBOURS = 150
+SNAPSHOT = (
+    5_000  # changes from which on a snapshot is worth its writing: a second's reading from SQL is five times that
+)
 REMEMBERED = 4096  # vectors of scenarios that were asked
 _VALUES = 2  # texts that say what a persona stands for: its core value and its right/duty
 _CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
@@ -76,16 +80,20 @@ class ScenarioIndex:
         store: The truth about personas.
         vectors: The truth about vectors.
         embedder: Encodes scenarios and values; vectors missing for it are made and stored when they are needed.
+        snapshots: Where the index of a large pool is kept; None to build it from SQL each time.
     """
 
-    def __init__(self, store: Store, vectors: VectorStore, embedder: Embedder) -> None:
+    _position: Position
+    _kept: int
+
+    def __init__(
+        self, store: Store, vectors: VectorStore, embedder: Embedder, snapshots: Snapshots | None = None
+    ) -> None:
         self._store = store
         self._stored = vectors
         self._embedder = embedder
-        self._mark = 0
-        self._scenarios = _Scenarios()
-        self._personas = _Personas()
-        self._values = _Values()
+        self._snapshots = snapshots
+        self._clear()
         self._asked = lru_cache(REMEMBERED)(self._vector_of)
         self.encoding_seconds = 0.0  # spent in the encoder so far, to tell it from the search
 
@@ -171,9 +179,47 @@ class ScenarioIndex:
 
     def catch_up(self) -> None:
         """Take in what SQL has beyond this index; microseconds when there is nothing new."""
-        if self._store.mark() == self._mark:
+        history = self._store.history(self._position.note)
+        if history.now == self._position:
             return
-        news = self._store.news(self._mark, self._personas.row.keys(), self._scenarios.row.keys())
+        if not self._position.note and self._snapshots and (kept := self._snapshots.load()):
+            self._restore(*kept)
+            history = self._store.history(self._position.note)
+        if history.link_then != self._position.link:
+            self._clear()  # the pool was put back to an earlier state, and may have gone another way since
+        if history.now.change == self._position.change:
+            self._position = history.now
+            return
+        before = max(self._position.change, self._kept)
+        self._follow()
+        if self._snapshots and self._position.change - before >= max(SNAPSHOT, self._kept // 10):
+            self._snapshots.save(self._position, self._arrays())
+            self._kept = self._position.change
+
+    def _clear(self) -> None:
+        self._position = Position()
+        self._kept = 0  # the last change in the snapshot
+        self._scenarios = _Scenarios()
+        self._personas = _Personas()
+        self._values = _Values()
+
+    def _arrays(self) -> Arrays:
+        parts = {
+            "scenario": self._scenarios.arrays(),
+            "persona": self._personas.arrays(),
+            "value": self._values.arrays(),
+        }
+        return {f"{name}_{key}": array for name, part in parts.items() for key, array in part.items()}
+
+    def _restore(self, position: Position, arrays: Arrays) -> None:
+        self._scenarios = _Scenarios.of(_part(arrays, "scenario"))
+        self._personas = _Personas.of(_part(arrays, "persona"))
+        self._values = _Values.of(_part(arrays, "value"), len(self._personas.ids))
+        self._position, self._kept = position, position.change
+
+    def _follow(self) -> None:
+        """Take in the changes after the position."""
+        news = self._store.news(self._position.change, self._personas.row.keys(), self._scenarios.row.keys())
         pairs = [(texts[_CORE_VALUE], texts[_RIGHT_DUTY]) for texts in news.personas.values()]
         vectors = self.vectors(chain(news.situations.values(), chain.from_iterable(pairs)))
         values = self._values.add(pairs, vectors)
@@ -181,7 +227,7 @@ class ScenarioIndex:
         self._scenarios.add(news.situations, vectors)
         for change in news.changes:
             self._scenarios.follow(change.added, self._personas.row[change.persona_id], change.scenario_id)
-        self._mark = news.mark
+        self._position = news.position
 
     def vectors(self, texts: Iterable[str]) -> dict[str, Vectors]:
         """Vectors of texts: from the store, or made now and stored for the next time."""
@@ -205,6 +251,10 @@ class ScenarioIndex:
         return made
 
 
+def _part(arrays: Arrays, name: str) -> Arrays:
+    return {key.removeprefix(f"{name}_"): array for key, array in arrays.items() if key.startswith(f"{name}_")}
+
+
 class _Scenarios:
     """The scenarios that have personas, or had some.
 
@@ -224,6 +274,26 @@ class _Scenarios:
         self.emptied: set[int] = set()
         self.situations = Growing((), np.uint64)
         self.nearest = Nearest()
+
+    def arrays(self) -> Arrays:
+        """All there is, for a snapshot."""
+        linked = np.array([len(held) for held in self.links])
+        links = np.fromiter(chain.from_iterable(self.links), dtype=np.int64)
+        own = {"ids": self.ids.rows, "situations": self.situations.rows, "linked": linked, "links": links}
+        return own | self.nearest.arrays()
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> _Scenarios:
+        """From `arrays`."""
+        made = cls()
+        made.ids.extend(arrays["ids"])
+        made.situations.extend(arrays["situations"])
+        made.row = _rows(arrays["ids"])
+        links, ends = arrays["links"].tolist(), np.cumsum(arrays["linked"]).tolist()
+        made.links = [links[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        made.emptied = {row for row, held in enumerate(made.links) if not held}
+        made.nearest = Nearest.of(arrays)
+        return made
 
     def add(self, situations: dict[str, str], vectors: dict[str, Vectors]) -> None:
         """Take in new scenarios by id."""
@@ -263,6 +333,20 @@ class _Personas:
         self.slots = Growing((len(ATTRIBUTES),), np.uint64)
         self.values = Growing((_VALUES,), np.int64)
 
+    def arrays(self) -> Arrays:
+        """All there is, for a snapshot."""
+        return {"ids": self.ids.rows, "slots": self.slots.rows, "values": self.values.rows}
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> _Personas:
+        """From `arrays`."""
+        made = cls()
+        made.ids.extend(arrays["ids"])
+        made.slots.extend(arrays["slots"])
+        made.values.extend(arrays["values"])
+        made.row = _rows(arrays["ids"])
+        return made
+
     def add(self, personas: dict[str, tuple[str, ...]], values: Sequence[tuple[int, int]]) -> None:
         """Take in the texts of new personas by id, with the rows of their values."""
         if not personas:
@@ -289,6 +373,22 @@ class _Values:
         self.vectors = Growing((0,), np.float32)
         self.holders = Growing((2,), np.int64)
         self._people = 0
+
+    def arrays(self) -> Arrays:
+        """All there is, for a snapshot."""
+        return {"digests": self.digests.rows, "vectors": self.vectors.rows, "holders": self.holders.rows}
+
+    @classmethod
+    def of(cls, arrays: Arrays, personas: int) -> _Values:
+        """From `arrays`, of this many personas."""
+        made = cls()
+        made.digests.extend(arrays["digests"])
+        made.vectors = Growing(arrays["vectors"].shape[1:], np.float32)
+        made.vectors.extend(arrays["vectors"])
+        made.holders.extend(arrays["holders"])
+        made.row = dict(zip(arrays["digests"].tolist(), range(len(arrays["digests"])), strict=True))
+        made._people = personas
+        return made
 
     def add(self, pairs: Sequence[tuple[str, str]], vectors: dict[str, Vectors]) -> list[tuple[int, int]]:
         """Take in the values of new personas, who get the rows after those before; the rows of their values."""
@@ -319,3 +419,7 @@ class _Values:
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         return rows[order], place
+
+
+def _rows(ids: NDArray[np.bytes_]) -> dict[str, int]:
+    return dict(zip(ids.astype(str).tolist(), range(len(ids)), strict=True))

@@ -35,6 +35,28 @@ class Nearest:
         self._clustered_at = 0
         self.clusters_searched = 0
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All there is, for a snapshot."""
+        import faiss
+
+        if self._faiss is None:
+            return {"vectors": self.vectors}
+        counts = np.array([self._clustered_at, self.clusters_searched])
+        return {"vectors": self.vectors, "index": faiss.serialize_index(self._faiss), "counts": counts}
+
+    @classmethod
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> Nearest:
+        """From `arrays`, which must be one's own: FAISS does not survive forged ones."""
+        import faiss
+
+        made = cls()
+        if "index" in arrays:
+            made._vectors = Growing(arrays["vectors"].shape[1:], np.float32)
+            made._vectors.extend(arrays["vectors"])
+            made._faiss = faiss.deserialize_index(arrays["index"])
+            made._clustered_at, made.clusters_searched = arrays["counts"].tolist()
+        return made
+
     def __len__(self) -> int:
         return 0 if self._vectors is None else len(self._vectors)
 

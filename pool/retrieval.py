@@ -23,6 +23,7 @@ from ethos.pool.facts import Facts
 from ethos.pool.gate import admit, decide, eligible
 from ethos.pool.index import Neighbourhood, ScenarioIndex
 from ethos.pool.selection import COVERED, Chosen, choose
+from ethos.pool.snapshot import Snapshots
 from ethos.pool.store import Origin, Placed, Store, now
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
@@ -86,7 +87,8 @@ class Pool:
         self.facts = Facts(self.database)
         self.threshold = threshold
         self._embedder = embedder
-        self._index = ScenarioIndex(self.store, VectorStore(self.database), embedder)
+        snapshots = Snapshots(folder, embedder.identity.id)
+        self._index = ScenarioIndex(self.store, VectorStore(self.database), embedder, snapshots)
 
     def retrieve(self, scenario: Scenario, k: int) -> Retrieval:
         """The panel the pool can give, complete or not.

@@ -207,6 +207,7 @@ class AnswerRow(Base):
     prompt_set: Mapped[str] = mapped_column(String)
     version: Mapped[str] = mapped_column(String)
     record: Mapped[dict[str, object]] = mapped_column(JSON)
+    request: Mapped[str | None] = mapped_column(Key, index=True)  # equal: the same request; unknown before schema 0003
 
 
 class MemberRow(Base):
@@ -247,3 +248,29 @@ class FailureRow(Base):
     reason: Mapped[str] = mapped_column(Text)
     reply: Mapped[str] = mapped_column(Text)
     created_at: Mapped[str] = mapped_column(String)
+
+
+class LeaseRow(Base):
+    """Work that one process or thread does for all: whose it is, and until when (Unix time, seconds)."""
+
+    __tablename__ = "leases"
+    key: Mapped[str] = mapped_column(Key, primary_key=True)
+    owner: Mapped[str] = mapped_column(Key)
+    expires_at: Mapped[float] = mapped_column(Float)
+
+
+class LedgerRow(Base):
+    """What happened to one row of another table (`ethos.pool.ledger`); sealed before its transaction commits.
+
+    A row that was forgotten has neither key nor salt: what is left says nothing of it.
+    """
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index("ix_ledger_table_name", "table_name", "row_key"), {"sqlite_autoincrement": True})
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True)
+    table_name: Mapped[str] = mapped_column(String)
+    row_key: Mapped[str | None] = mapped_column(String)  # the primary key's values as JSON
+    operation: Mapped[str] = mapped_column(String)
+    salt: Mapped[str | None] = mapped_column(String)
+    content: Mapped[str | None] = mapped_column(String)  # HMAC of table, key and row, by the salt
+    link: Mapped[str | None] = mapped_column(String)  # SHA-256 of the link before, number, operation and content

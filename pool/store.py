@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select
+from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, text
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.cleaning import digest
@@ -19,12 +19,16 @@ from ethos.llm import ModelIdentity
 from ethos.persona import ATTRIBUTES, OriginKind, Persona
 from ethos.pool import schema
 from ethos.pool.database import Database
+from ethos.pool.snapshot import Position
 from ethos.scenario import Scenario
 
 _PERSONA = [getattr(schema.PersonaRow, attribute) for attribute in ATTRIBUTES]
 
 # Asked for every question, so made once.
-_MARK = select(func.max(schema.ChangeRow.seq))
+_HISTORY = text(
+    "SELECT (SELECT max(seq) FROM changes), seq, link, (SELECT link FROM ledger WHERE seq = :note) "
+    "FROM ledger ORDER BY seq DESC LIMIT 1"
+)
 _TEXTS = select(schema.PersonaRow.id, *_PERSONA).where(schema.PersonaRow.id.in_(bindparam("ids", expanding=True)))
 _SITUATIONS = select(schema.ScenarioRow.id, schema.ScenarioRow.situation).where(
     schema.ScenarioRow.id.in_(bindparam("ids", expanding=True))
@@ -86,13 +90,26 @@ class News:
         changes: In commit order.
         personas: The six texts, by id, of those of the changes that were not known.
         situations: By id, those of the changes' scenarios that were not known.
-        mark: Sequence number up to which all this is complete.
+        position: Up to which all this is complete.
     """
 
     changes: list[Change]
     personas: dict[str, tuple[str, ...]]
     situations: dict[str, str]
-    mark: int
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Where the pool stands.
+
+    Attributes:
+        now: Its newest position.
+        link_then: The link of the note that was asked about; empty if there is none such.
+    """
+
+    now: Position
+    link_then: str
 
 
 def now() -> str:
@@ -177,7 +194,7 @@ class Store:
         people = select(schema.PersonaRow.id, *_PERSONA).where(schema.PersonaRow.id.in_(concerned))
         places = select(schema.ScenarioRow.id, schema.ScenarioRow.situation).where(schema.ScenarioRow.id.in_(situated))
         with self._database.read() as connection:
-            mark = connection.execute(select(func.max(change.seq))).scalar() or 0
+            now = _history(connection, 0).now
             return News(
                 [
                     Change(operation == "add", *ids)
@@ -185,7 +202,7 @@ class Store:
                 ],
                 {row[0]: tuple(row[1:]) for row in connection.execute(people) if row[0] not in personas},
                 {row[0]: row[1] for row in connection.execute(places) if row[0] not in scenarios},
-                mark,
+                now,
             )
 
     def texts(
@@ -197,10 +214,10 @@ class Store:
             places = connection.execute(_SITUATIONS, {"ids": list(scenario_ids)})
             return {row[0]: tuple(row[1:]) for row in people}, {row[0]: row[1] for row in places}
 
-    def mark(self) -> int:
-        """The newest change's sequence number; 0 for an empty pool."""
+    def history(self, note: int) -> History:
+        """Where the pool stands, and whether it went through a note that the caller saw."""
         with self._database.read() as connection:
-            return connection.execute(_MARK).scalar() or 0
+            return _history(connection, note)
 
     def personas(self, limit: int | None = None, offset: int = 0) -> list[tuple[Persona, str]]:
         """Personas with their status, oldest first."""
@@ -304,6 +321,14 @@ def _link_rows() -> Select[Any]:
 
 def _link(row: Any) -> Link:
     return Link(_persona(row), row.scenario_id, row.situation)
+
+
+def _history(connection: Connection, note: int) -> History:
+    row = connection.execute(_HISTORY, {"note": note}).one_or_none()
+    if row is None:
+        return History(Position(), "")
+    change, newest, link, then = row
+    return History(Position(change or 0, newest, link or ""), then or "")
 
 
 def link(connection: Connection, persona_id: str, scenario_id: str) -> None:

@@ -107,10 +107,10 @@ def test_an_origin_is_read_back_with_all_that_made_it(store: Store) -> None:
 
 def test_adding_the_very_same_again_changes_nothing(store: Store) -> None:
     store.add(VACCINE, [NURSE], GENERATED)
-    before = store.mark()
+    before = store.history(0).now.change
     assert store.add(VACCINE, [NURSE], GENERATED) == 0
     assert len(store.origins(NURSE.id)) == 1
-    assert store.mark() == before
+    assert store.history(0).now.change == before
 
 
 def test_a_panel_is_stored_once_and_read_in_its_order(store: Store) -> None:
@@ -155,12 +155,13 @@ def test_a_retired_persona_is_in_no_links_and_not_in_the_index(
 
 def test_changes_above_a_mark_are_those_that_came_later(store: Store) -> None:
     store.add(VACCINE, [NURSE], CURATED)
-    before = store.mark()
+    before = store.history(0).now.change
     store.add(ORGANS, [NURSE, RANCHER], CURATED)
     news = store.news(before, personas={NURSE.id}, scenarios={VACCINE.key})
     assert news.changes == [Change(True, NURSE.id, ORGANS.key), Change(True, RANCHER.id, ORGANS.key)]
     assert (news.personas, news.situations) == ({RANCHER.id: RANCHER.texts()}, {ORGANS.key: ORGANS.situation})
-    assert (news.mark, store.mark()) == (3, 3)
+    assert news.position == store.history(0).now
+    assert news.position.change == 3
 
 
 def test_vectors_come_back_bit_for_bit(store: Store, vectors: VectorStore) -> None:

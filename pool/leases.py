@@ -1,0 +1,122 @@
+"""Work that many want and one does: which process or thread has taken what, for how long.
+
+Knows a table of keys, owners and times; knows nothing of the work. A lease is a row, not a lock: no transaction is
+open while the work goes on, and what a dead owner leaves behind expires.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import delete, update
+from sqlalchemy.dialects.sqlite import insert
+
+from ethos.cleaning import digest
+from ethos.errors import PoolError
+from ethos.pool import schema
+from ethos.pool.database import Database
+from ethos.scenario import Scenario
+
+SECONDS = 30.0  # that a dead owner keeps others waiting
+POLL = 0.05  # seconds between two looks at what another does
+
+Done = Callable[[str], bool]
+Work = Callable[[list[str]], None]
+
+
+def panel_key(scenario: Scenario, k: int) -> str:
+    """The key of generating a scenario's panel.
+
+    Neither seed, prompts nor model are part of it: who asks a pool gets the panel it has, whoever made it, so who asks
+    while it is being made gets it too.
+    """
+    return digest("panel", scenario.key, k)
+
+
+class Leases:
+    """The leases of one pool.
+
+    Args:
+        database: The pool's.
+        seconds: How long a lease lasts without renewal; its owner renews it three times as often.
+    """
+
+    def __init__(self, database: Database, seconds: float = SECONDS) -> None:
+        self._database = database
+        self._seconds = seconds
+
+    def each_once(self, keys: Iterable[str], done: Done, work: Work) -> None:
+        """Have every key worked on by one owner only, here or elsewhere, and return when none is in work.
+
+        A key that another worked on without success is worked on here too.
+
+        Args:
+            keys: What is wanted.
+            done: Whether a key needs no work, as far as the pool tells.
+            work: Works on keys that are free and not done; may be called several times, never twice with a key.
+
+        Raises:
+            Exception: Whatever `work` raises; the leases are released.
+        """
+        left = self.free_ones(keys, done, work)
+        while left:
+            time.sleep(POLL)
+            left = self.free_ones(left, done, work)
+
+    def free_ones(self, keys: Iterable[str], done: Done, work: Work) -> list[str]:
+        """Work on the keys that are free and not done, if there are any; the keys that others are working on."""
+        wanted = [key for key in keys if not done(key)]
+        if not wanted:
+            return []
+        with self._held(wanted) as mine:
+            # Again: a key may have been done, and its lease released, since the first look.
+            if mine and (undone := [key for key in mine if not done(key)]):
+                work(undone)
+        return [key for key in wanted if key not in mine]
+
+    @contextmanager
+    def _held(self, keys: Sequence[str]) -> Iterator[list[str]]:
+        """Those of the keys that were free, held until the block ends."""
+        owner = uuid.uuid4().hex
+        mine = self._take(keys, owner)
+        if not mine:
+            yield []
+            return
+        over = threading.Event()
+        renewal = threading.Thread(target=self._renew, args=(owner, over), daemon=True)
+        renewal.start()
+        try:
+            yield mine
+        finally:
+            over.set()
+            renewal.join()
+            with self._database.write() as connection:
+                connection.execute(delete(schema.LeaseRow).filter_by(owner=owner))
+
+    def _take(self, keys: Sequence[str], owner: str) -> list[str]:
+        now = time.time()
+        with self._database.write() as connection:
+            return [
+                key
+                for key in keys
+                if connection.execute(
+                    insert(schema.LeaseRow)
+                    .values(key=key, owner=owner, expires_at=now + self._seconds)
+                    .on_conflict_do_update(
+                        index_elements=["key"],
+                        set_={"owner": owner, "expires_at": now + self._seconds},
+                        where=schema.LeaseRow.expires_at < now,
+                    )
+                ).rowcount
+            ]
+
+    def _renew(self, owner: str, over: threading.Event) -> None:
+        while not over.wait(self._seconds / 3):
+            # A pool that is busy for a moment is no reason to give up; there are two more tries.
+            with suppress(PoolError), self._database.write() as connection:
+                renewed = update(schema.LeaseRow).filter_by(owner=owner).values(expires_at=time.time() + self._seconds)
+                connection.execute(renewed)

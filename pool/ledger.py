@@ -1,0 +1,188 @@
+"""The ledger: every row that is written, in commit order, as a chain of hashes, so that no change goes unseen.
+
+Triggers note what happened to which row; before a transaction commits, each note is sealed with a salted digest of the
+row and a link to the note before. Text never enters the ledger, and without its salt a digest says nothing of the
+text, so a row can be forgotten while the chain still holds. Knows the tables' names and keys; knows nothing of what
+they mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, String, Table
+
+from ethos.pool import schema
+
+# What can be derived again, or says nothing of what happened.
+_UNWATCHED = {"ledger", "leases", "embedders", "embeddings"}
+_OPERATIONS = {"insert": "NEW", "update": "NEW", "delete": "OLD"}
+START = "0" * 64  # the link before the first
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A place where the record is not what was written.
+
+    Attributes:
+        table: The table.
+        key: The row's primary key, as JSON; empty for the chain itself.
+        cause: What is wrong.
+    """
+
+    table: str
+    key: str
+    cause: str
+
+    def as_dict(self) -> dict[str, str]:
+        """As plain JSON values."""
+        return {"table": self.table, "key": self.key, "cause": self.cause}
+
+
+def watched() -> list[Table]:
+    """The tables whose rows are noted."""
+    return [table for table in schema.Base.metadata.sorted_tables if table.name not in _UNWATCHED]
+
+
+def watch(connection: Connection) -> None:
+    """Put the triggers in place; after a migration, which may have copied a table without them."""
+    for table in watched():
+        for operation, row in _OPERATIONS.items():
+            name = f"ledger_{table.name}_{operation}"
+            # By hand, since a trigger of an untrusted schema may not call json_array; no key needs escapes.
+            texts = [isinstance(column.type, String) for column in table.primary_key]
+            names = [f'{row}."{column.name}"' for column in table.primary_key]
+            parts = [f"""'"' || {name} || '"'""" if text else name for name, text in zip(names, texts, strict=True)]
+            key = "'[' || " + " || ',' || ".join(parts) + " || ']'"
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}")
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER {name} AFTER {operation.upper()} ON {table.name} BEGIN "
+                f"INSERT INTO ledger (table_name, row_key, operation) "
+                f"VALUES ('{table.name}', {key}, '{operation}'); END"
+            )
+
+
+@contextmanager
+def sealing(connection: Connection) -> Iterator[None]:
+    """Seal what the block writes. Notes that were there before are left: nobody of ours wrote them."""
+    before = last(connection)
+    yield
+    seal(connection, before)
+
+
+def last(connection: Connection) -> int:
+    """Number of the newest note; 0 for none."""
+    return connection.exec_driver_sql("SELECT max(seq) FROM ledger").scalar() or 0
+
+
+def seal(connection: Connection, above: int) -> None:
+    """Seal the notes above a number."""
+    notes = connection.exec_driver_sql(
+        "SELECT seq, table_name, row_key, operation FROM ledger WHERE seq > ? ORDER BY seq", (above,)
+    ).all()
+    if not notes:
+        return
+    before = "SELECT link FROM ledger WHERE seq <= ? AND link IS NOT NULL ORDER BY seq DESC LIMIT 1"
+    link = connection.exec_driver_sql(before, (above,)).scalar() or START
+    rows = _Rows(connection)
+    sealed = []
+    for seq, table, key, operation in notes:
+        salt = secrets.token_hex(16)
+        content = _digest(salt, table, key, rows.content(table, key))
+        link = _link(link, seq, operation, content)
+        sealed.append((salt, content, link, seq))
+    connection.exec_driver_sql("UPDATE ledger SET salt = ?, content = ?, link = ? WHERE seq = ?", sealed)
+
+
+def faults(connection: Connection) -> list[Fault]:
+    """Every row that is not as it was written, is missing, or was written by somebody else; and breaks of the chain."""
+    found: list[Fault] = []
+    newest: dict[tuple[str, str], tuple[str | None, str, str]] = {}
+    link, expected = START, 1
+    notes = connection.exec_driver_sql(
+        "SELECT seq, table_name, row_key, operation, salt, content, link FROM ledger ORDER BY seq"
+    )
+    for seq, table, key, operation, salt, content, stored in notes:
+        if seq != expected:
+            found.append(Fault("ledger", "", f"notes {expected} to {seq - 1} are missing"))
+        expected = seq + 1
+        if stored is None:
+            found.append(Fault(table, key, f"{operation} by something other than Ethos"))
+        elif stored != _link(link, seq, operation, content):
+            found.append(Fault("ledger", f"[{seq}]", "changed, or the note before it is another one"))
+        link = stored or link
+        if key is not None:
+            newest[table, key] = (salt, content, operation)
+    ever = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'ledger'").scalar() or 0
+    if ever >= expected:
+        found.append(Fault("ledger", "", f"notes {expected} to {ever} are missing"))
+    return found + _unlike(connection, newest)
+
+
+def _unlike(connection: Connection, newest: dict[tuple[str, str], tuple[str | None, str, str]]) -> list[Fault]:
+    """Rows that differ from their newest note."""
+    rows, found = _Rows(connection), []
+    for table in watched():
+        keys = {json.dumps(list(key), ensure_ascii=False, separators=(",", ":")) for key in rows.keys(table)}
+        noted = {key: note for (name, key), note in newest.items() if name == table.name}
+        added = sorted(keys - noted.keys())
+        found += [Fault(table.name, key, "was added by something other than Ethos") for key in added]
+        for key, (salt, content, operation) in noted.items():
+            if content is None or salt is None:
+                continue  # reported as not sealed
+            if operation == "delete":
+                if key in keys:
+                    found.append(Fault(table.name, key, "was deleted, and is there again"))
+            elif key not in keys:
+                found.append(Fault(table.name, key, "is missing"))
+            elif content != _digest(salt, table.name, key, rows.content(table.name, key)):
+                found.append(Fault(table.name, key, "was changed"))
+    return found
+
+
+class _Rows:
+    """Reads rows by key as canonical text."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._driver: Any = connection.connection.driver_connection
+        self._statements: dict[str, tuple[str, list[str]]] = {}
+
+    def keys(self, table: Table) -> list[tuple[Any, ...]]:
+        """The primary keys of all rows."""
+        columns = ", ".join(f'"{column.name}"' for column in table.primary_key)
+        return list(self._driver.execute(f"SELECT {columns} FROM {table.name}"))
+
+    def content(self, table: str, key: str) -> str:
+        """The row as text; empty if it is not there. Columns without a value count as absent, so some may be added."""
+        if table not in self._statements:
+            names = [column.name for column in schema.Base.metadata.tables[table].primary_key]
+            where = " AND ".join(f'"{name}" = ?' for name in names)
+            columns = sorted(row[1] for row in self._driver.execute(f"PRAGMA table_info({table})"))
+            selected = ", ".join(f'"{name}"' for name in columns)
+            self._statements[table] = f"SELECT {selected} FROM {table} WHERE {where}", columns
+        statement, columns = self._statements[table]
+        row = self._driver.execute(statement, json.loads(key)).fetchone()
+        if row is None:
+            return ""
+        held = {
+            name: value.hex() if isinstance(value, bytes) else value
+            for name, value in zip(columns, row, strict=True)
+            if value is not None
+        }
+        return json.dumps(held, ensure_ascii=False, separators=(",", ":"))
+
+
+def _digest(salt: str, table: str, key: str, content: str) -> str:
+    text = json.dumps([table, key, content], ensure_ascii=False, separators=(",", ":"))
+    return hmac.new(bytes.fromhex(salt), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def _link(before: str, seq: int, operation: str, content: str | None) -> str:
+    return hashlib.sha256(f"{before} {seq} {operation} {content}".encode()).hexdigest()
