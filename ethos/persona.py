@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
@@ -49,6 +50,13 @@ class Persona:
                 raise InputError(f"the persona's name {text!r} holds a colon, which ends a name in the paper's line")
             if (other := seen.setdefault(fold(text), label)) != label:
                 raise InputError(f"the persona's {other} and {label} are both {text!r}")
+
+    @classmethod
+    def stored(cls, persona_id: str, texts: Sequence[str]) -> Persona:
+        """A persona that was valid when it was stored under its id, so that nothing need be looked at again."""
+        persona = cls.__new__(cls)
+        persona.__dict__.update(zip(ATTRIBUTES, texts, strict=True), id=persona_id)
+        return persona
 
     @cached_property
     def id(self) -> str:

@@ -7,10 +7,11 @@ synchronisation, one short immediate transaction a write, no model call inside a
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ethos.errors import PoolDamaged, PoolError, PoolTooNew
 from ethos.pool import ledger
+from ethos.pool.backup import copy, dated
 
 FILE = "pool.db"
 BUSY_MILLISECONDS = 30_000
+_MEND = "put a backup back with `ethos pool restore FILE`, or move the file away to start anew"
 
 
 class Database:
@@ -41,7 +44,11 @@ class Database:
         self.folder = folder
         self.path = folder / FILE
         with self._explained():
-            _make_private(folder, self.path)
+            _make_private(folder)
+            if not self.path.exists():
+                _create(self.path)
+            elif not self.path.stat().st_size:
+                raise PoolDamaged(f"the pool database {self.path} is empty", _MEND)
             self.engine = _engine(self.path)
             self._upgrade()
 
@@ -76,33 +83,48 @@ class Database:
         ):
             yield connection
 
+    @contextmanager
+    def glance(self) -> Iterator[sqlite3.Connection]:
+        """A read transaction on the driver's own connection, for what every question asks.
+
+        SQLAlchemy's part of such a small read takes longer than SQLite's.
+        """
+        with self.plain() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
+    @contextmanager
+    def plain(self) -> Iterator[sqlite3.Connection]:
+        """The driver's own connection, for what SQLite does outside any transaction."""
+        with self._explained(), closing(self.engine.raw_connection()) as connection:
+            driver = connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            yield driver
+
     def close(self) -> None:
         """Release the file."""
         self.engine.dispose()
 
     def _upgrade(self) -> None:
-        known = _revisions()
+        """Bring an older schema to this version's, after a copy of it was kept."""
+        known = revisions()
         with self.read() as connection:
             current = _revision_of(connection)
         if current == known[-1]:
             return
-        if current is not None and current not in known:
+        if current is None:
+            raise PoolDamaged(f"{self.path} is a database, but not a pool's", _MEND)
+        if current not in known:
             raise PoolTooNew(
                 f"the pool {self.path} has schema {current}, which this version does not know",
                 "upgrade ethos-pool",
             )
-        from alembic import command
-        from alembic.config import Config  # late: 0.2 s that a pool which is up to date does not need
-
-        config = Config()
-        config.set_main_option("script_location", str(files("ethos.migrations")))
-        # All migrations run in this one immediate transaction; a second process waits, then finds them done.
+        copy(self.path, dated(self.folder, f"schema-{current}"))
         with self._writing() as connection:
-            noted = ledger.last(connection) if "ledger" in inspect(connection).get_table_names() else 0
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            ledger.watch(connection)
-            ledger.seal(connection, noted)
+            _migrate(connection)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -117,7 +139,41 @@ class Database:
             ) from error
 
 
-def _revisions() -> list[str]:
+def _create(path: Path) -> None:
+    """Make an empty pool under another name first, so that the file is never there half made.
+
+    Of two processes that do so at once, the second finds the first one's file and leaves it.
+    """
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    engine = _engine(draft)
+    try:
+        with engine.connect().execution_options(ethos_write=True) as connection, connection.begin():
+            _migrate(connection)
+        engine.dispose()  # the last connection folds the log into the file
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        engine.dispose()
+        for leftover in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm")):
+            leftover.unlink(missing_ok=True)
+
+
+def _migrate(connection: Connection) -> None:
+    """Run all missing migrations in the connection's transaction; a second process waits, then finds them done."""
+    from alembic import command
+    from alembic.config import Config  # late: 0.2 s that a pool which is up to date does not need
+
+    config = Config()
+    config.set_main_option("script_location", str(files("ethos.migrations")))
+    config.attributes["connection"] = connection
+    noted = ledger.last(connection) if "ledger" in inspect(connection).get_table_names() else 0
+    command.upgrade(config, "head")
+    ledger.watch(connection)
+    ledger.seal(connection, noted)
+
+
+def revisions() -> list[str]:
     """The schema revisions this version knows, oldest first, by the names of their files."""
     names = (entry.name for entry in files("ethos.migrations.versions").iterdir())
     return sorted(name.partition("_")[0] for name in names if name[:4].isdigit())
@@ -137,7 +193,7 @@ def _explanation(error: Exception, path: Path) -> PoolError:
     if any(sign in cause for sign in ("not a database", "malformed", "disk image", "not UTF-8")):
         return PoolDamaged(
             f"the pool database {path} is damaged: {cause}",
-            "restore a backup, or move the file away to start anew",
+            _MEND,
         )
     if "locked" in cause or "busy" in cause:
         return PoolError(f"the pool database {path} stayed locked for {BUSY_MILLISECONDS // 1000} s", "try again")
@@ -146,13 +202,11 @@ def _explanation(error: Exception, path: Path) -> PoolError:
     return PoolError(f"the pool database {path} {kind}: {cause}", hint)
 
 
-def _make_private(folder: Path, path: Path) -> None:
-    """Health questions are personal: the folder and the database are for their owner only."""
+def _make_private(folder: Path) -> None:
+    """Health questions are personal: the folder is for its owner only, and so is each file in it."""
     if folder.exists() and not folder.is_dir():
         raise PoolError(f"{folder} is a file, not a pool folder", "name a folder with --pool")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def _use_wal(connection: Any) -> None:

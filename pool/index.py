@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ethos.cleaning import short_digest
 from ethos.embedding import Embedder, Vectors
+from ethos.errors import PoolDamaged
 from ethos.persona import ATTRIBUTES
 from ethos.pool.demand import values_at_stake
 from ethos.pool.growing import Growing
@@ -109,6 +110,17 @@ class ScenarioIndex:
             return NOTHING
         return self._around(self._asked(situation), self._scenarios.copies(without) if without else ())
 
+    @property
+    def note(self) -> int:
+        """Number of the newest note in the ledger that the index knows of."""
+        return self._position.note
+
+    def held(self) -> dict[str, set[str]]:
+        """The active personas of every scenario that has some, by their ids."""
+        self.catch_up()
+        scenarios, personas = self._scenarios.ids.rows.astype(str), self._personas.ids.rows.astype(str)
+        return {str(scenarios[row]): set(personas[held]) for row, held in enumerate(self._scenarios.links) if held}
+
     def situations(self) -> list[list[int]]:
         """Rows of the scenarios that have active personas, those of one situation together, in an order of no meaning.
 
@@ -190,9 +202,8 @@ class ScenarioIndex:
         if history.now.change == self._position.change:
             self._position = history.now
             return
-        before = max(self._position.change, self._kept)
         self._follow()
-        if self._snapshots and self._position.change - before >= max(SNAPSHOT, self._kept // 10):
+        if self._snapshots and self._position.change - self._kept >= max(SNAPSHOT, self._kept // 10):
             self._snapshots.save(self._position, self._arrays())
             self._kept = self._position.change
 
@@ -225,8 +236,14 @@ class ScenarioIndex:
         values = self._values.add(pairs, vectors)
         self._personas.add(news.personas, values)
         self._scenarios.add(news.situations, vectors)
-        for change in news.changes:
-            self._scenarios.follow(change.added, self._personas.row[change.persona_id], change.scenario_id)
+        try:
+            for change in news.changes:
+                self._scenarios.follow(change.added, self._personas.row[change.persona_id], change.scenario_id)
+        except (KeyError, ValueError) as error:
+            self._clear()
+            raise PoolDamaged(
+                "the pool's changes name a persona or scenario that is not there", "look closer: ethos pool verify"
+            ) from error
         self._position = news.position
 
     def vectors(self, texts: Iterable[str]) -> dict[str, Vectors]:
@@ -241,8 +258,8 @@ class ScenarioIndex:
 
     def _vector_of(self, situation: str) -> Vectors:
         """The vector of a scenario that is asked: not stored, since nothing may ever be made for it."""
-        stored = self._stored.get(self._embedder.identity, [situation])
-        return stored[situation] if situation in stored else self._encode([situation])[0]
+        known = self._scenarios.copies(situation)
+        return self._scenarios.nearest.vectors[known[0]] if known else self._encode([situation])[0]
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
         started = time.perf_counter()

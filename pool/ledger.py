@@ -96,7 +96,7 @@ def seal(connection: Connection, above: int) -> None:
     for seq, table, key, operation in notes:
         salt = secrets.token_hex(16)
         content = _digest(salt, table, key, rows.content(table, key))
-        link = _link(link, seq, operation, content)
+        link = _link(link, seq, table, operation, content)
         sealed.append((salt, content, link, seq))
     connection.exec_driver_sql("UPDATE ledger SET salt = ?, content = ?, link = ? WHERE seq = ?", sealed)
 
@@ -115,7 +115,7 @@ def faults(connection: Connection) -> list[Fault]:
         expected = seq + 1
         if stored is None:
             found.append(Fault(table, key, f"{operation} by something other than Ethos"))
-        elif stored != _link(link, seq, operation, content):
+        elif stored != _link(link, seq, table, operation, content):
             found.append(Fault("ledger", f"[{seq}]", "changed, or the note before it is another one"))
         link = stored or link
         if key is not None:
@@ -184,5 +184,5 @@ def _digest(salt: str, table: str, key: str, content: str) -> str:
     return hmac.new(bytes.fromhex(salt), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
-def _link(before: str, seq: int, operation: str, content: str | None) -> str:
-    return hashlib.sha256(f"{before} {seq} {operation} {content}".encode()).hexdigest()
+def _link(before: str, seq: int, table: str, operation: str, content: str | None) -> str:
+    return hashlib.sha256(f"{before} {seq} {table} {operation} {content}".encode()).hexdigest()

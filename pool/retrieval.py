@@ -87,6 +87,8 @@ class Pool:
         self.facts = Facts(self.database)
         self.threshold = threshold
         self._embedder = embedder
+        self._calibrated: Calibration | None = None
+        self._read_at = -1
         snapshots = Snapshots(folder, embedder.identity.id)
         self._index = ScenarioIndex(self.store, VectorStore(self.database), embedder, snapshots)
 
@@ -209,7 +211,9 @@ class Pool:
         people, made_for = _decoded(around.persona_ids[:k]), _decoded(around.scenario_ids[:k])
         texts, situations = self.store.texts(people, set(made_for))
         near = zip(people, around.candidates.relevance[:k].tolist(), made_for, strict=True)
-        return [Found(Persona(*texts[one]), relevance, situations[scenario]) for one, relevance, scenario in near]
+        return [
+            Found(Persona.stored(one, texts[one]), relevance, situations[scenario]) for one, relevance, scenario in near
+        ]
 
     def _choose(self, around: Neighbourhood, k: int) -> tuple[list[Chosen], float]:
         """The best panel of those near enough, and the share of what is at stake that it covers."""
@@ -218,7 +222,9 @@ class Pool:
         return chosen, sum(one.gain for one in chosen)
 
     def _required(self, k: int) -> float:
-        found = self.calibrated()
+        if self._read_at != self._index.note:  # a calibration is written, and so noted, like everything else
+            self._calibrated, self._read_at = self.calibrated(), self._index.note
+        found = self._calibrated
         return found.required if found and found.applies(k, self.threshold, self._embedder.identity.id) else 0.0
 
 
@@ -248,7 +254,7 @@ class _Telling:
     def member(self, rank: int, chosen: Chosen) -> Member:
         """One of the chosen, and why."""
         texts, relevance = self._who(chosen.row)
-        persona = Persona(*texts)
+        persona = Persona.stored(self._around.persona_ids[chosen.row].decode(), texts)
         situation = self._situations[self._around.scenario_ids[chosen.row].decode()]
         reason = (
             f"covers {chosen.gain:.0%} of the values at stake ({persona.core_value}; {persona.right_duty}), "

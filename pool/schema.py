@@ -273,4 +273,4 @@ class LedgerRow(Base):
     operation: Mapped[str] = mapped_column(String)
     salt: Mapped[str | None] = mapped_column(String)
     content: Mapped[str | None] = mapped_column(String)  # HMAC of table, key and row, by the salt
-    link: Mapped[str | None] = mapped_column(String)  # SHA-256 of the link before, number, operation and content
+    link: Mapped[str | None] = mapped_column(String)  # SHA-256 of the link before, number, table, operation, content

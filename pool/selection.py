@@ -113,9 +113,8 @@ class _Cover:
         self.targets = np.argsort(-stakes, kind="stable")[:TARGETS]
         self.stakes = stakes[self.targets]
         # A value is compared once, however many hold it.
-        held, pairs = np.unique(candidates.values, return_inverse=True)
-        alike = vectors[held] @ vectors[self.targets].T >= COVERED
-        first, second = pairs.reshape(-1, 2).T
+        alike = vectors @ vectors[self.targets].T >= COVERED
+        first, second = candidates.values.T
         self.covers = alike[first] | alike[second]
         self.worth = self.covers.astype(np.float32)
         self.relevance, self.slots = candidates.relevance, candidates.slots

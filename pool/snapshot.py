@@ -82,6 +82,12 @@ class Snapshots:
             _log.warning("the index is built anew, since its snapshot cannot be used: %s", error)
             return None
 
+    def delete(self) -> None:
+        """Remove whatever there is."""
+        (self._folder / MANIFEST).unlink(missing_ok=True)
+        for path in self._folder.glob("arrays-*"):
+            path.unlink(missing_ok=True)
+
     def save(self, position: Position, arrays: Mapping[str, NDArray[Any]]) -> bool:
         """Write a snapshot in place of the last one; False if another process is writing one."""
         self._folder.mkdir(mode=0o700, exist_ok=True)

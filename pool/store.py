@@ -5,12 +5,13 @@ Knows the tables; knows neither models nor how a panel is chosen. Every method i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select, text
+from sqlalchemy import Connection, Select, bindparam, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.cleaning import digest
@@ -24,15 +25,15 @@ from ethos.scenario import Scenario
 
 _PERSONA = [getattr(schema.PersonaRow, attribute) for attribute in ATTRIBUTES]
 
-# Asked for every question, so made once.
-_HISTORY = text(
-    "SELECT (SELECT max(seq) FROM changes), seq, link, (SELECT link FROM ledger WHERE seq = :note) "
+# Asked for every question, so put to the driver as they are.
+_HISTORY = (
+    "SELECT (SELECT max(seq) FROM changes), seq, link, (SELECT link FROM ledger WHERE seq = ?) "
     "FROM ledger ORDER BY seq DESC LIMIT 1"
 )
-_TEXTS = select(schema.PersonaRow.id, *_PERSONA).where(schema.PersonaRow.id.in_(bindparam("ids", expanding=True)))
-_SITUATIONS = select(schema.ScenarioRow.id, schema.ScenarioRow.situation).where(
-    schema.ScenarioRow.id.in_(bindparam("ids", expanding=True))
-)
+_HAS_PANEL = "SELECT 1 FROM panels WHERE scenario_id = ? AND k = ?"
+_TEXTS = f"SELECT id, {', '.join(ATTRIBUTES)} FROM personas WHERE id IN (SELECT value FROM json_each(?))"
+_SITUATIONS = "SELECT id, situation FROM scenarios WHERE id IN (SELECT value FROM json_each(?))"
+
 _STANDS = func.coalesce(schema.MergeRow.kept_id, schema.PanelRow.persona_id)
 _MEMBERS = (
     select(*_PERSONA, schema.PanelRow.relevance)
@@ -165,6 +166,9 @@ class Store:
 
     def panel(self, scenario_id: str, k: int) -> list[Placed]:
         """The panel that was generated for exactly this scenario; empty if none, or if a member is not active."""
+        with self._database.glance() as connection:
+            if not connection.execute(_HAS_PANEL, (scenario_id, k)).fetchone():
+                return []
         with self._database.read() as connection:
             members = panel_members(connection, scenario_id, k)
         return members if len(members) == k else []
@@ -194,7 +198,7 @@ class Store:
         people = select(schema.PersonaRow.id, *_PERSONA).where(schema.PersonaRow.id.in_(concerned))
         places = select(schema.ScenarioRow.id, schema.ScenarioRow.situation).where(schema.ScenarioRow.id.in_(situated))
         with self._database.read() as connection:
-            now = _history(connection, 0).now
+            now = _history(connection.connection.driver_connection, 0).now
             return News(
                 [
                     Change(operation == "add", *ids)
@@ -209,14 +213,14 @@ class Store:
         self, persona_ids: Collection[str], scenario_ids: Collection[str]
     ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
         """The six texts of personas, and situations, by id, in one read."""
-        with self._database.read() as connection:
-            people = connection.execute(_TEXTS, {"ids": list(persona_ids)})
-            places = connection.execute(_SITUATIONS, {"ids": list(scenario_ids)})
-            return {row[0]: tuple(row[1:]) for row in people}, {row[0]: row[1] for row in places}
+        with self._database.glance() as connection:
+            people = connection.execute(_TEXTS, (json.dumps(list(persona_ids)),))
+            places = connection.execute(_SITUATIONS, (json.dumps(list(scenario_ids)),))
+            return {row[0]: row[1:] for row in people}, dict(places)
 
     def history(self, note: int) -> History:
         """Where the pool stands, and whether it went through a note that the caller saw."""
-        with self._database.read() as connection:
+        with self._database.glance() as connection:
             return _history(connection, note)
 
     def personas(self, limit: int | None = None, offset: int = 0) -> list[tuple[Persona, str]]:
@@ -323,8 +327,8 @@ def _link(row: Any) -> Link:
     return Link(_persona(row), row.scenario_id, row.situation)
 
 
-def _history(connection: Connection, note: int) -> History:
-    row = connection.execute(_HISTORY, {"note": note}).one_or_none()
+def _history(connection: Any, note: int) -> History:
+    row = connection.execute(_HISTORY, (note,)).fetchone()
     if row is None:
         return History(Position(), "")
     change, newest, link, then = row

@@ -17,6 +17,13 @@ from typing import Any
 
 import pytest
 
+from ethos import Ethos, Scenario
+from ethos.calls import Failure
+from ethos.llm import Request
+from ethos.llm.scripted import ScriptedModel
+from ethos.pool.duplicates import Pair, merge
+from ethos.pool.lifecycle import Status, mark
+
 # Ends by itself when its input closes, so that an aborted test run leaves no server behind. One thread, since
 # llama.cpp's threads wait for each other by spinning: two on two busy cores are hundreds of times slower.
 _LLAMA_SERVER = """
@@ -118,3 +125,36 @@ def make_model() -> Iterator[Callable[..., Any]]:
     yield make
     for model in made:
         model.close()
+
+
+_SITUATIONS = ("Getting a flu vaccine every winter", "Donating a kidney to a stranger")
+
+
+def persona_reply(request: Request) -> str:
+    """A valid persona within the request's schema; another seed gives another persona."""
+    assert request.schema
+    properties, seed = json.loads(request.schema)["properties"], request.seed
+    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
+    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
+    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
+
+
+@pytest.fixture(scope="session")
+def used_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool folder with something in every table; to be copied, not written."""
+    folder = tmp_path_factory.mktemp("used") / "pool"
+    roles = {
+        "model": ScriptedModel(lambda _: "All of them agree.", name="main"),
+        "comment_model": ScriptedModel(lambda _: "It should be so.", name="comments"),
+        "persona_model": ScriptedModel(persona_reply, name="personas"),
+    }
+    with Ethos(folder, **roles) as ethos:
+        for situation in _SITUATIONS:
+            answer = ethos.answer(situation)
+        pool = ethos.pool
+        kept, duplicate = (ethos.pool.retrieve(Scenario(text), 6).members[0].persona for text in _SITUATIONS)
+        merge(pool.database, [Pair(kept, duplicate, 0.99, 0.9)])
+        mark(pool.database, [answer.panel.members[1].persona.id], Status.QUARANTINED, "a test")
+        pool.facts.put("a fact", "kept")
+        ethos.record.keep_failures(Scenario(_SITUATIONS[0]), [Failure("persona", 1, "no JSON", "I would rather not.")])
+    return folder

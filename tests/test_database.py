@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def test_random_bytes_are_refused_as_damaged_and_left_alone(folder: Path) -> Non
     with pytest.raises(PoolDamaged, match="is damaged: file is not a database") as caught:
         Database(folder)
     assert str(folder / "pool.db") in caught.value.message
-    assert caught.value.hint == "restore a backup, or move the file away to start anew"
+    assert caught.value.hint == "put a backup back with `ethos pool restore FILE`, or move the file away to start anew"
     assert (folder / "pool.db").read_bytes() == noise
 
 
@@ -195,17 +196,19 @@ def test_processes_that_open_a_new_pool_at_once_all_succeed(tmp_path: Path) -> N
 
 def test_opening_waits_for_another_process_in_its_first_write(folder: Path) -> None:
     # SQLite's own waiting does not cover the switch to write-ahead logging.
-    folder.mkdir()
+    Database(folder).close()
     other = sqlite3.connect(folder / "pool.db", isolation_level=None, check_same_thread=False)
+    other.execute("PRAGMA journal_mode=DELETE")  # as a backup that was put back
     other.execute("BEGIN IMMEDIATE")
     end = threading.Timer(0.3, other.execute, ["COMMIT"])
     end.start()
     try:
         Database(folder).close()
-        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     finally:
         end.join()
         other.close()
+    with closing(sqlite3.connect(folder / "pool.db")) as anew:
+        assert anew.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_write_that_raises_is_rolled_back(folder: Path) -> None:

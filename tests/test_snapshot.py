@@ -51,9 +51,6 @@ def small_limits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "SNAPSHOT", 20)
         patch.setattr(nearest, "FLAT", 24)
-        patch.setattr(nearest, "PROBED", 5)
-        patch.setattr(nearest, "_TRAINING", 40)
-        patch.setattr(nearest, "RECALL", 2.0)  # out of reach: all clusters are searched, so nothing is approximate
         yield
 
 
