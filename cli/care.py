@@ -96,26 +96,54 @@ def _marking(name: str, status: str, summary: str) -> click.Command:
     @pool_options
     @as_json
     def command(identifiers: tuple[str, ...], why: str, as_json: bool, **given: Any) -> None:
-        from ethos.cli.render import print_json
-        from ethos.pipeline import Ethos
-        from ethos.pool.lifecycle import Status, mark
-
-        with Ethos(settings=settings(given)) as ethos:
-            full = [ethos.pool.store.find(identifier) for identifier in identifiers]
-            changed = mark(ethos.pool.database, full, Status(status), why)
-        if as_json:
-            print_json({"persona_ids": full, "status": status, "changed": changed})
-        else:
-            click.echo(f"{changed} of {len(full)} personas are now {status}.")
+        _mark(identifiers, status, why, as_json, given)
 
     return command
+
+
+def _mark(identifiers: tuple[str, ...], status: str, why: str, as_json: bool, given: dict[str, Any]) -> None:
+    from ethos.cli.render import print_json
+    from ethos.pipeline import Ethos
+    from ethos.pool.lifecycle import Status, mark
+
+    with Ethos(settings=settings(given)) as ethos:
+        full = [ethos.pool.store.find(identifier) for identifier in identifiers]
+        changed = mark(ethos.pool.database, full, Status(status), why)
+    if as_json:
+        print_json({"persona_ids": full, "status": status, "changed": changed})
+    else:
+        click.echo(f"{changed} of {len(full)} personas are now {status}.")
 
 
 retire = _marking(
     "retire", "retired", "Never retrieve these personas again; the audit keeps them. Undo with `ethos pool approve`."
 )
 quarantine = _marking("quarantine", "quarantined", "Do not retrieve these personas until they are approved.")
-approve = _marking("approve", "active", "Let these personas be retrieved.")
+
+
+@click.command()
+@click.argument("identifiers", metavar="[ID]…", nargs=-1)
+@click.option("--source", metavar="NAME", default="", help="All that were imported from there, as it was named then.")
+@click.option("--why", default="", help="Kept with the persona's history.")
+@pool_options
+@as_json
+def approve(identifiers: tuple[str, ...], source: str, why: str, as_json: bool, **given: Any) -> None:
+    """Let these personas be retrieved."""
+    from ethos.cli.render import print_json
+    from ethos.pipeline import Ethos
+    from ethos.pool.exchange_store import approve as approve_all
+
+    if bool(identifiers) == bool(source):
+        raise click.UsageError("give either IDs or --source")
+    if identifiers:
+        _mark(identifiers, "active", why, as_json, given)
+        return
+    with Ethos(settings=settings(given)) as ethos:
+        changed = approve_all(ethos.pool.database, source, why)
+    if as_json:
+        print_json({"source": source, "status": "active", "changed": changed})
+    else:
+        click.echo(f"{changed} personas from {source} can now be retrieved.")
 
 
 @click.command()

@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from ethos.cli.care import approve, calibrate, dedupe, quarantine, retire
+from ethos.cli.exchange import export, import_, pull, push, reembed
 from ethos.cli.lint import lint
 from ethos.cli.options import as_json, model_options, pool_options, settings
 from ethos.cli.report import report
+from ethos.cli.upkeep import backup, restore, vacuum, verify
 from ethos.persona import LABELS
 
 EXIT_PARTLY = 3
@@ -22,7 +24,24 @@ def pool() -> None:
     """Build a pool of personas, look at it, and look after it."""
 
 
-for _command in (approve, calibrate, dedupe, lint, quarantine, report, retire):
+for _command in (
+    approve,
+    backup,
+    calibrate,
+    dedupe,
+    export,
+    import_,
+    lint,
+    pull,
+    push,
+    quarantine,
+    reembed,
+    report,
+    restore,
+    retire,
+    vacuum,
+    verify,
+):
     pool.add_command(_command)
 
 
