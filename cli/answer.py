@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,9 +13,13 @@ from ethos.cli.options import as_json, model_options, settings
 from ethos.errors import InputError
 from ethos.scenario import Mode
 
+EXIT_PARTLY = 3
+
 
 @click.command()
-@click.argument("text")
+@click.argument("text", required=False)
+@click.option("--input", "input_", type=click.Path(path_type=Path), help="Answer every scenario of this file instead.")
+@click.option("--output", type=click.Path(path_type=Path), help="JSON lines to append the answers of --input to.")
 @click.option(
     "--mode",
     envvar="ETHOS_MODE",
@@ -44,42 +49,65 @@ from ethos.scenario import Mode
     metavar="ID=WEIGHT",
     help="Weight of a persona in a distribution; 1 for the others.",
 )
+@click.option(
+    "--reuse/--no-reuse",
+    envvar="ETHOS_REUSE",
+    default=True,
+    show_default=True,
+    help="Look up the answer if the very same request was answered before.",
+)
+@click.option("--profile", is_flag=True, envvar="ETHOS_PROFILE", help="Show what it cost, stage by stage.")
 @model_options
 @as_json
 def answer(
-    text: str,
+    text: str | None,
+    input_: Path | None,
+    output: Path | None,
     mode: Mode,
     attribute: str | None,
     options: tuple[str, ...],
     personas: Sourcing,
     priors: tuple[str, ...],
+    reuse: bool,
+    profile: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
     """Answer TEXT (or - for standard input) from a panel of contrasting personas, and record how.
+
+    With --input and --output, answer a file: the same formats as `ethos pool build`, many scenarios side by side. A row
+    that tells its own mode or attribute keeps it. A run that was stopped goes on where it stopped; rows that fail are
+    listed in OUTPUT.failed.
 
     \b
     Examples:
       ethos answer "Refusing a vaccine for political reasons"
       ethos answer "Refusing a vaccine" --mode steerable --attribute "Duty to protect others"
       ethos answer "Is air pollution a problem?" --mode distributional --attribute Kenya --option Yes --option No
+      ethos answer --input vital_steerable_opinionqa.json --output answers.jsonl
     """
-    from ethos.cli.render import print_json, show_answer, stages
-    from ethos.pipeline import Ethos
+    if (text is None) == (input_ is None) or (input_ is None) != (output is None):
+        raise click.UsageError("give TEXT, or --input FILE with --output FILE")
+    if input_ and options:
+        raise click.UsageError("--option is for TEXT; the rows of --input carry their own")
+    terms = {"personas": personas, "seed": given["seed"], "priors": dict(map(_prior, priors)), "reuse": reuse}
+    if input_ and output:
+        from ethos.cli.answer_file import run_batch
 
-    weights = dict(_prior(prior) for prior in priors)
+        report = run_batch(input_, output, mode, attribute, terms, settings(given), profile, as_json)
+        if report.failed:
+            sys.exit(EXIT_PARTLY)
+        return
+    from ethos.cli.render import print_json, show_answer, show_spending, stages
+    from ethos.pipeline import Ethos
+    from ethos.spending import spending
+
+    assert text is not None
     with stages() as progress, Ethos(settings=settings(given)) as ethos:
-        result = ethos.answer(
-            _text(text),
-            mode,
-            options=options,
-            attribute=attribute,
-            personas=personas,
-            seed=given["seed"],
-            priors=weights,
-            progress=progress,
-        ).as_dict()
-    print_json(result) if as_json else show_answer(result)
+        result = ethos.answer(_text(text), mode, options=options, attribute=attribute, progress=progress, **terms)
+    print_json(result.as_dict()) if as_json else show_answer(result.as_dict())
+    if profile:
+        show_spending(spending([result]), on_stderr=as_json)
 
 
 def _text(text: str) -> str:

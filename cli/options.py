@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import click
 
 from ethos.llm.opening import DEFAULT_MODEL, PRECISIONS, Endpoint
-from ethos.llm.weights import MINILM
 from ethos.prompts import PromptSetName
 from ethos.settings import Settings, default_pool
 
@@ -23,7 +22,12 @@ _POOL: Sequence[Callable[[Any], Any]] = [
         envvar="ETHOS_POOL",
         help="Pool folder.  [default: the user's own]",
     ),
-    click.option("--embedder", envvar="ETHOS_EMBEDDER", default=MINILM, help="Encoder: a folder or hub name."),
+    click.option(
+        "--embedder",
+        envvar="ETHOS_EMBEDDER",
+        default="",
+        help="Encoder: a folder or hub name.  [default: the pool's own, all-MiniLM-L6-v2 at first]",
+    ),
 ]
 _MODELS: Sequence[Callable[[Any], Any]] = [
     click.option(

@@ -20,6 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from ethos.spending import Spending
+
 NONE = "\N{EN DASH}"
 
 MEANING = {
@@ -56,11 +58,16 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, told how many of how many are done; a line a tenth where stderr is not a terminal."""
     stderr = Console(stderr=True)
     if not stderr.is_terminal:
-        yield (
-            lambda done, total: (
-                None if done % max(1, total // 10) else click.echo(f"… {done} of {total} {what}", err=True)
-            )
-        )
+        told = -1
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            tenth = 10 * done // max(1, total)
+            if tenth > told:
+                told = tenth
+                click.echo(f"… {done} of {total} {what}", err=True)
+
+        yield tell
         return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr) as progress:
@@ -114,8 +121,12 @@ def show_answer(answer: dict[str, Any], comments: bool = True) -> None:
     for warning in answer["warnings"]:
         out.print(f"[yellow]Note:[/] {escape(warning)}")
     seconds, calls = answer["timings"], answer["calls"]
-    spent = ", ".join(f"{stage} {seconds[stage]:.2f} s" for stage in seconds)
-    out.print(f"[dim]{calls['persona']} persona, {calls['comment']} comment, {calls['main']} main calls; {spent}[/]")
+    if answer["reused"]:
+        out.print(f"[dim]Looked up: the same request was answered at {answer['created_at']}; --no-reuse asks anew.[/]")
+    else:
+        spent = ", ".join(f"{stage} {seconds[stage]:.2f} s" for stage in seconds)
+        made = f"{calls['persona']} persona, {calls['comment']} comment, {calls['main']} main calls"
+        out.print(f"[dim]{made}; {spent}[/]")
     out.print(f"[dim]Recorded: ethos audit show {answer['answer_id'][:12]}[/]")
 
 
@@ -146,3 +157,25 @@ def _bars(options: Sequence[str], distribution: Sequence[float]) -> Table:
     for letter, option, probability in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", options, distribution, strict=False):
         shown.add_row(f"{letter}.", escape(option), "█" * round(30 * probability), f"{probability:.3f}")
     return shown
+
+
+def show_spending(cost: Spending, on_stderr: bool) -> None:
+    """Where the seconds of one answer or many went, and what did not have to be made."""
+    total = cost.seconds.get("total", 0.0)
+    shown = Table(box=box.SIMPLE_HEAD, title="Time by stage", title_justify="left")
+    for name in ("stage", "seconds", "share", ""):
+        shown.add_column(name, justify="left" if name in ("stage", "") else "right")
+    between = total - sum(spent for stage, spent in cost.seconds.items() if stage != "total")
+    for stage, spent in {**cost.seconds, "total": between}.items():
+        share = spent / total if total else 0.0
+        name = "the rest" if stage == "total" else stage
+        shown.add_row(name, f"{spent:.3f}", f"{share:.0%}", "█" * round(40 * share))
+    out = Console(stderr=True, highlight=False) if on_stderr else console()
+    out.print(shown)
+    calls = ", ".join(f"{count} {stage}" for stage, count in cost.calls.items())
+    read, written = cost.tokens.get("prompt", 0), cost.tokens.get("completion", 0)
+    out.print(f"{total:.3f} s in all. Calls made: {calls or 'none'}; {read:,} tokens read, {written:,} written.")
+    out.print(
+        f"{cost.from_pool} of {cost.personas} personas came from the pool, {cost.comments_reused} comments and "
+        f"{cost.reused} of {cost.answers} answers from the record."
+    )

@@ -26,11 +26,12 @@ def verify(repair: bool, as_json: bool, **given: Any) -> None:
     from ethos.cli.render import print_json, table
     from ethos.embedding import open_embedder
     from ethos.pool.database import Database
+    from ethos.pool.reembed import embedder_name
     from ethos.pool.verify import verify
 
     chosen = settings(given)
     database = Database(chosen.pool)
-    checks = list(verify(database, open_embedder(chosen.embedder), repair))
+    checks = list(verify(database, open_embedder(chosen.embedder or embedder_name(chosen.pool)), repair))
     database.close()
     if as_json:
         print_json([check.as_dict() for check in checks])
@@ -47,7 +48,7 @@ def verify(repair: bool, as_json: bool, **given: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @pool_options
 def backup(file: Path | None, **given: Any) -> None:
-    """Copy the pool into FILE while it is in use.  [default: a dated file in the pool's folder]"""
+    """Copy the pool into FILE while it is in use, or into a dated file in its own folder."""
     from ethos.pool import upkeep
     from ethos.pool.database import Database
 

@@ -5,8 +5,8 @@ Plain values, no I/O. `Answer.as_dict` is the contract of ``ethos answer --json`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +16,7 @@ from ethos.scenario import Mode, Scenario
 # MiniLM cosine, by eye: against the starter pool, 20 common health questions score 0.47 to 0.96 and 20 questions from
 # elsewhere 0.08 to 0.29 (tests/test_starter.py). Not calibrated: it carries no guarantee.
 DEFAULT_THRESHOLD = 0.45
+LOW_MASS = 0.2
 
 
 class Source(StrEnum):
@@ -176,7 +177,26 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of one request, with all that made it."""
+    """The result of one request, with all that made it.
+
+    Attributes:
+        answer_id: Names it in the record.
+        created_at: When it was made; UTC, ISO 8601.
+        mode: How comments became the answer.
+        scenario: What was asked.
+        panel: Who was asked.
+        comments: What they said, in panel order.
+        outcome: What the mode made of it.
+        calls: Model calls made for it by stage, recorded ones that were reused not counted.
+        tokens: Tokens that those calls read (``prompt``) and wrote (``completion``).
+        timings: Seconds by stage; of a batch, this answer's even share.
+        models: Their names by role.
+        seed: The request's.
+        prompt_set: Its label.
+        warnings: What a reader should know before trusting it.
+        reused: Whether it was made before, for the very same request, and was only looked up now; calls, tokens and
+            timings are then those of the looking up.
+    """
 
     answer_id: str
     created_at: str
@@ -192,11 +212,22 @@ class Answer:
     seed: int
     prompt_set: str
     warnings: tuple[str, ...] = field(default=())
+    reused: bool = False
 
     @property
     def output(self) -> str:
         """The answer's text."""
         return self.outcome.output
+
+    def again(self, seconds: float) -> Answer:
+        """The same answer, given a second time: no call was made, and only looking it up took time."""
+        return replace(
+            self,
+            calls=dict.fromkeys(self.calls, 0),
+            tokens=dict.fromkeys(self.tokens, 0),
+            timings={**dict.fromkeys(self.timings, 0.0), "total": round(seconds, 6)},
+            reused=True,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain JSON values; key names are a contract."""
@@ -204,6 +235,7 @@ class Answer:
         result: dict[str, Any] = {
             "answer_id": self.answer_id,
             "created_at": self.created_at,
+            "reused": self.reused,
             "mode": str(self.mode),
             "scenario": self.scenario.situation,
             "options": list(self.scenario.options),
@@ -250,3 +282,18 @@ class Answer:
         if out.selection:
             result["selection_probability"] = out.selection[position]
         return result
+
+
+def cautions(comments: Sequence[Comment], outcome: Outcome) -> list[str]:
+    """What a reader should know before trusting an answer."""
+    found = []
+    if cut := sum(comment.finish_reason == "length" for comment in comments):
+        found.append(f"{cut} of {len(comments)} comments were cut at the token limit")
+    if outcome.finish_reason == "length":
+        found.append("the answer was cut at the token limit")
+    if outcome.label_mass is not None and outcome.label_mass < LOW_MASS:
+        found.append(
+            f"the model gave the option labels only {outcome.label_mass:.1%} of its probability: "
+            "it hardly meant to choose"
+        )
+    return found

@@ -7,13 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ethos.cleaning import digest
+from ethos.errors import ModelError
 from ethos.llm import Completion, LanguageModel, Message, ModelIdentity, OptionReading, Request
 
 Stage = str
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRequest:
+    """One prompt after which the probabilities of labels are to be read."""
+
+    messages: tuple[Message, ...]
+    labels: tuple[str, ...]
+
+    def key(self, identity: ModelIdentity) -> str:
+        """Content address of model, prompt and labels."""
+        return digest(identity.id, _as_text(self.messages), list(self.labels))
+
+
+Query = Request | ReadingRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +73,8 @@ class ReadingCall:
 
     @property
     def key(self) -> str:
-        """Content address of model, prompt and labels."""
-        return digest(self.identity.id, self.prompt_text, list(self.labels))
+        """Content address of model, prompt and labels: equal keys may share one reading."""
+        return ReadingRequest(self.messages, self.labels).key(self.identity)
 
     @property
     def prompt_text(self) -> str:
@@ -103,16 +122,51 @@ def run(model: LanguageModel, stage: Stage, requests: Sequence[Request]) -> list
     return [Call(stage, model.identity, r, c) for r, c in zip(requests, completions, strict=True)]
 
 
-def read(
-    model: LanguageModel, stage: Stage, prompts: Sequence[tuple[Message, ...]], labels: tuple[str, ...]
-) -> list[ReadingCall]:
-    """Read label probabilities after each prompt, in one batch.
+def ask(model: LanguageModel, stage: Stage, queries: Sequence[Query]) -> list[AnyCall]:
+    """Send distinct queries, one batch for all completions and one for each set of labels; calls in their order.
 
     Raises:
         ModelError: As the model raises it.
     """
-    readings = model.option_probabilities(prompts, labels)
-    return [ReadingCall(stage, model.identity, p, labels, r) for p, r in zip(prompts, readings, strict=True)]
+    written = [query for query in queries if isinstance(query, Request)]
+    made: dict[Query, AnyCall] = {call.request: call for call in run(model, stage, written)}
+    by_labels: dict[tuple[str, ...], list[ReadingRequest]] = {}
+    for query in queries:
+        if isinstance(query, ReadingRequest):
+            by_labels.setdefault(query.labels, []).append(query)
+    for labels, group in by_labels.items():
+        readings = model.option_probabilities([query.messages for query in group], labels)
+        for query, reading in zip(group, readings, strict=True):
+            made[query] = ReadingCall(stage, model.identity, query.messages, labels, reading)
+    return [made[query] for query in queries]
+
+
+def recalled(stage: Stage, identity: ModelIdentity, query: Query, reply: Completion | OptionReading) -> AnyCall:
+    """A call as it was when it was made."""
+    if isinstance(query, Request):
+        assert isinstance(reply, Completion), "a request's key is never a reading's"
+        return Call(stage, identity, query, reply)
+    assert isinstance(reply, OptionReading), "a reading's key is never a request's"
+    return ReadingCall(stage, identity, query.messages, query.labels, reply)
+
+
+def apart(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[U]]) -> list[U | ModelError]:
+    """Work on items together; where the model fails on them, on each alone, so that none fails for another.
+
+    Returns:
+        One result or error an item, in order.
+
+    Raises:
+        ModelError: Several items failed for a cause that lies in none of them, such as a server that is down.
+    """
+    try:
+        return list(work(items))
+    except ModelError as error:
+        if len(items) == 1:
+            return [error]
+        if error.retryable:
+            raise
+        return [result for item in items for result in apart([item], work)]
 
 
 def derived_seed(seed: int, *parts: object) -> int:

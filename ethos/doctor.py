@@ -23,6 +23,7 @@ from ethos.llm import LanguageModel, Request, schema_text, user
 from ethos.llm.opening import open_model
 from ethos.pool.backup import check
 from ethos.pool.database import FILE, Database
+from ethos.pool.reembed import embedder_name
 from ethos.settings import Settings
 
 PACKAGES = ("sqlalchemy", "alembic", "faiss-cpu", "onnxruntime", "sentence-transformers", "torch", "transformers")
@@ -173,14 +174,13 @@ def _database(pool: Path) -> Finding:
 
 
 def _encoder(settings: Settings) -> Finding:
-    embedder = open_embedder(settings.embedder)
+    name = settings.embedder or embedder_name(settings.pool)
+    embedder = open_embedder(name)
     vectors = embedder.encode(["A nurse asks whether to tell the truth.", "A nurse asks whether to be honest."])
     lengths = np.linalg.norm(vectors, axis=1)
     if not np.allclose(lengths, 1.0, atol=1e-3):
-        return Finding(
-            "encoder", False, f"{settings.embedder} gives vectors of length {lengths}", "name another --embedder"
-        )
-    return Finding("encoder", True, f"{settings.embedder}, {vectors.shape[1]} dimensions")
+        return Finding("encoder", False, f"{name} gives vectors of length {lengths}", "name another --embedder")
+    return Finding("encoder", True, f"{name}, {vectors.shape[1]} dimensions")
 
 
 def _model(name: str, settings: Settings) -> Iterator[Finding]:

@@ -1,23 +1,24 @@
 """The three modes (paper section 3.3): how comments become one answer.
 
-Each mode is a function from a task to an outcome and the calls it made. Knows prompts and models; knows neither the
-pool nor the database. Nothing is ever substituted: what cannot be read is an error with the text that caused it.
+Each mode is a generator: it yields what it wants to ask the main model, is sent the calls, and returns an outcome, so
+that many tasks can share one batch. Knows prompts; knows neither a model, nor the pool, nor the database. Nothing is
+ever substituted: what cannot be read is an error with the text that caused it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ethos.answer import Comment, Outcome
-from ethos.calls import AnyCall, Call, derived_seed, read, run
+from ethos.calls import AnyCall, Call, Query, ReadingCall, ReadingRequest, derived_seed
 from ethos.embedding import Embedder
 from ethos.errors import InputError, ModelError
 from ethos.influence import LEAVE_ONE_OUT, SELECTION, SENTENCES, leave_one_out, sentence_shares, weighted_mean
-from ethos.llm import LanguageModel, Message, Request, user
+from ethos.llm import OptionReading, Request, user
 from ethos.options import letters, read_label
 from ethos.prompts import PromptSet, aggregation_prompts, fill, numbered
 from ethos.scenario import Attribute, AttributeKind, Mode, Scenario
@@ -43,21 +44,56 @@ class Task:
     prompts: PromptSet
     seed: int
 
-    def written(self, model: LanguageModel, prompt: str, max_tokens: int, temperature: float) -> Call:
-        """One written reply of the main model.
+    def written(self, prompt: str, max_tokens: int, temperature: float) -> Asking[Call]:
+        """Ask for one written reply.
 
         Raises:
             ModelError: The reply is empty.
         """
         request = Request(user(prompt), max_tokens, temperature, derived_seed(self.seed, STAGE, self.scenario.key))
-        [call] = run(model, STAGE, [request])
+        [call] = yield [request]
+        assert isinstance(call, Call), "a request is answered by a completion"
         if not any(character.isalnum() for character in call.completion.text):
-            raise ModelError(f"{model.identity.name} wrote an empty answer", "try another --seed or a larger --model")
+            raise ModelError(f"{call.identity.name} wrote an empty answer", "try another --seed or a larger --model")
         return call
 
 
-Result = tuple[Outcome, list[AnyCall]]
-ModeFunction = Callable[[Task, LanguageModel, Embedder], Result]
+T = TypeVar("T")
+Asking = Generator[Sequence[Query], Sequence[AnyCall], T]
+ModeFunction = Callable[[Task, Embedder], Asking[Outcome]]
+# From queries, by the place of the task that has them, to their calls or the error they met.
+Ask = Callable[[Mapping[int, Sequence[Query]]], Mapping[int, Sequence[AnyCall] | ModelError]]
+
+
+def conclude(tasks: Sequence[tuple[Mode, Task]], embedder: Embedder, ask: Ask) -> list[Outcome | ModelError]:
+    """Bring tasks to their outcomes side by side; what they ask at the same time is asked at once.
+
+    Returns:
+        One outcome a task, in order, or the error that it alone would have raised.
+    """
+    running = {place: MODES[mode](task, embedder) for place, (mode, task) in enumerate(tasks)}
+    ended: dict[int, Outcome | ModelError] = {}
+    waiting: dict[int, Sequence[Query]] = {}
+
+    def go_on(place: int, calls: Sequence[AnyCall] | None) -> None:
+        try:
+            # A generator that has not begun takes nothing but None.
+            waiting[place] = running[place].send(calls) if calls is not None else next(running[place])
+        except StopIteration as end:
+            ended[place] = end.value
+        except ModelError as error:
+            ended[place] = error
+
+    for place in running:
+        go_on(place, None)
+    while waiting:
+        asked, waiting = waiting, {}
+        for place, answered in ask(asked).items():
+            if isinstance(answered, ModelError):
+                ended[place] = answered
+            else:
+                go_on(place, answered)
+    return [ended[place] for place in range(len(tasks))]
 
 
 def check(mode: Mode, scenario: Scenario, k: int) -> None:
@@ -80,7 +116,7 @@ def check(mode: Mode, scenario: Scenario, k: int) -> None:
         raise InputError("distributional mode answers for a country or group, not a value", "use --mode steerable")
 
 
-def overton(task: Task, model: LanguageModel, embedder: Embedder) -> Result:
+def overton(task: Task, embedder: Embedder) -> Asking[Outcome]:
     """One answer that carries all views: the main model summarises all comments.
 
     For a question, the options' probabilities after all passages are read as well.
@@ -89,16 +125,13 @@ def overton(task: Task, model: LanguageModel, embedder: Embedder) -> Result:
     texts = [comment.text for comment in task.comments]
     passages = numbered("Passage", texts)
     prompt = fill(table["summary"], subject=task.scenario.subject, passages=passages)
-    call = task.written(model, prompt, table["max_tokens"], table["temperature"])
-    calls: list[AnyCall] = [call]
+    completion = (yield from task.written(prompt, table["max_tokens"], table["temperature"])).completion
     distribution, mass = None, None
     if task.scenario.options:
         question = fill(table["question"], passages=passages, question=task.scenario.question)
-        [reading] = read(model, STAGE, [user(question)], letters(len(task.scenario.options)))
-        calls.append(reading)
-        distribution, mass = reading.reading.probabilities, reading.reading.mass
-    completion = call.completion
-    outcome = Outcome(
+        [reading] = yield from _read([question], letters(len(task.scenario.options)))
+        distribution, mass = reading.probabilities, reading.mass
+    return Outcome(
         output=completion.text,
         influences=sentence_shares(embedder, completion.text, texts),
         influence_method=SENTENCES,
@@ -108,18 +141,17 @@ def overton(task: Task, model: LanguageModel, embedder: Embedder) -> Result:
         label_mass=mass,
         finish_reason=completion.finish_reason,
     )
-    return outcome, calls
 
 
-def steerable(task: Task, model: LanguageModel, embedder: Embedder) -> Result:
+def steerable(task: Task, embedder: Embedder) -> Asking[Outcome]:
     """Answer as one value or group would: the main model selects one comment, then answers with its help."""
     table, attribute = aggregation_prompts().steerable, _attribute(task.scenario)
     select = _steering(table, "select", attribute)
     comments = numbered("Comment", [comment.text for comment in task.comments])
     labels = tuple(str(number) for number in range(1, len(task.comments) + 1))
     prompt = fill(select, name=attribute.name, category=_category(attribute), comments=comments, k=len(labels))
-    [selection] = read(model, STAGE, [user(prompt)], labels)
-    selected = int(np.argmax(selection.reading.probabilities))
+    [selection] = yield from _read([prompt], labels)
+    selected = int(np.argmax(selection.probabilities))
     question = task.scenario.question
     if not task.scenario.options:
         question = fill(table["situation"], subject=task.scenario.situation)
@@ -130,19 +162,18 @@ def steerable(task: Task, model: LanguageModel, embedder: Embedder) -> Result:
         comment=task.comments[selected].text,
         question=question,
     )
-    final, made = _steered_answer(task, model, answer, table)
-    outcome = Outcome(
+    final = yield from _steered_answer(task, answer, table)
+    return Outcome(
         output=final.output,
-        influences=selection.reading.probabilities,
+        influences=selection.probabilities,
         influence_method=SELECTION,
         weights=task.weights,
         choice=final.choice,
         distribution=final.distribution,
-        selection=selection.reading.probabilities,
-        label_mass=min(selection.reading.mass, 1.0 if final.mass is None else final.mass),
+        selection=selection.probabilities,
+        label_mass=min(selection.mass, 1.0 if final.mass is None else final.mass),
         finish_reason=final.finish_reason,
     )
-    return outcome, [selection, *made]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,43 +185,42 @@ class _Steered:
     finish_reason: str = "stop"
 
 
-def _steered_answer(
-    task: Task, model: LanguageModel, prompt: str, table: Mapping[str, Any]
-) -> tuple[_Steered, list[AnyCall]]:
+def _steered_answer(task: Task, prompt: str, table: Mapping[str, Any]) -> Asking[_Steered]:
     options = task.scenario.options
     # The paper's value situations are a generation task: the letter is read in the written reply.
     by_value = _attribute(task.scenario).kind is AttributeKind.VALUE
     written = not options or (by_value and task.prompts.name != "structured")
     if not written:
-        [reading] = read(model, STAGE, [user(prompt)], letters(len(options)))
-        found = reading.reading
+        [found] = yield from _read([prompt], letters(len(options)))
         return _Steered(
-            _named(task.scenario, found.probabilities),
-            _choice(found.probabilities),
-            found.probabilities,
-            found.mass,
-        ), [reading]
-    call = task.written(model, prompt, table["max_tokens"], table["temperature"])
-    completion = call.completion
+            _named(task.scenario, found.probabilities), _choice(found.probabilities), found.probabilities, found.mass
+        )
+    completion = (yield from task.written(prompt, table["max_tokens"], table["temperature"])).completion
     choice = read_label(completion.text, letters(len(options))) if options else None
-    return _Steered(completion.text, choice, finish_reason=completion.finish_reason), [call]
+    return _Steered(completion.text, choice, finish_reason=completion.finish_reason)
 
 
-def distributional(task: Task, model: LanguageModel, embedder: Embedder) -> Result:
+def _read(prompts: Sequence[str], labels: tuple[str, ...]) -> Asking[list[OptionReading]]:
+    """Ask for the probabilities of labels after each prompt."""
+    calls = yield [ReadingRequest(user(prompt), labels) for prompt in prompts]
+    return [call.reading for call in calls if isinstance(call, ReadingCall)]
+
+
+def distributional(task: Task, embedder: Embedder) -> Asking[Outcome]:
     """Match a population: option probabilities with each comment's help, then their mean weighted by the priors."""
     table, attribute = aggregation_prompts().distributional, task.scenario.attribute
     template = table["choice"]
     if attribute is not None:
         template = table["poll"] if attribute.kind is AttributeKind.COUNTRY else table["group"]
     name, category = (attribute.name, _category(attribute)) if attribute else ("", "")
-    prompts: list[tuple[Message, ...]] = [
-        user(fill(template, comment=c.text, question=task.scenario.question, name=name, category=category))
+    prompts = [
+        fill(template, comment=c.text, question=task.scenario.question, name=name, category=category)
         for c in task.comments
     ]
-    calls = read(model, STAGE, prompts, letters(len(task.scenario.options)))
-    distributions = tuple(call.reading.probabilities for call in calls)
+    readings = yield from _read(prompts, letters(len(task.scenario.options)))
+    distributions = tuple(reading.probabilities for reading in readings)
     distribution = weighted_mean(distributions, task.weights)
-    outcome = Outcome(
+    return Outcome(
         output=_named(task.scenario, distribution),
         influences=leave_one_out(distributions, task.weights),
         influence_method=LEAVE_ONE_OUT,
@@ -198,9 +228,8 @@ def distributional(task: Task, model: LanguageModel, embedder: Embedder) -> Resu
         choice=_choice(distribution),
         distribution=distribution,
         distributions=distributions,
-        label_mass=min(call.reading.mass for call in calls),
+        label_mass=min(reading.mass for reading in readings),
     )
-    return outcome, list(calls)
 
 
 MODES: dict[Mode, ModeFunction] = {

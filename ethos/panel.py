@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ethos.answer import Decision, Gate, Member, Panel, Source, Sourcing
-from ethos.calls import Call
-from ethos.errors import GenerationError, PoolEmpty
+from ethos.calls import Call, apart
+from ethos.errors import EthosError, GenerationError, PoolEmpty
 from ethos.generation import Brief, Draft, generate_personas
 from ethos.llm import LanguageModel
 from ethos.persona import OriginKind, Persona
+from ethos.pool.leases import Leases, panel_key
 from ethos.pool.record import KeptCall, Record
 from ethos.pool.retrieval import Pool, Retrieval
 from ethos.pool.store import Origin, Placed
@@ -56,64 +57,138 @@ class Assembly:
     seconds: Mapping[str, float]
 
 
-def retrieve(pool: Pool, scenario: Scenario, request: PanelRequest) -> Retrieval:
-    """What the pool gives; nothing when the caller wants fresh personas.
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A scenario, and what the pool gives for it, which is too little."""
 
-    Raises:
-        PoolEmpty: Only pool personas are allowed, and the pool has too few near enough.
-    """
-    if request.sourcing is Sourcing.FRESH:
-        return Retrieval((), Gate(Decision.FRESH, 0.0, pool.threshold))
-    found = pool.retrieve(scenario, request.k)
-    if request.sourcing is Sourcing.POOL and found.gate.decision is not Decision.HIT:
-        raise PoolEmpty(
-            f"the pool has {len(found.members)} distinct personas near enough to this scenario, {request.k} are needed",
-            "use --personas auto, or extend the pool with `ethos pool build`",
-        )
-    return found
+    scenario: Scenario
+    found: Retrieval
+    seconds: Mapping[str, float]
 
 
 def assemble(
-    pool: Pool, record: Record, scenario: Scenario, request: PanelRequest, model: Callable[[], LanguageModel]
-) -> Assembly:
-    """The panel of one scenario.
+    pool: Pool, record: Record, scenarios: Sequence[Scenario], request: PanelRequest, model: Callable[[], LanguageModel]
+) -> list[Assembly | EthosError]:
+    """The panels of scenarios; what the pool lacks is generated for all of them together.
+
+    Where several ask for one panel at the same time, here or in other processes, one generates it and the others wait.
+    Scenarios of one call do not see what is generated for each other, unless they are of one topic.
 
     Args:
         pool: Where personas are fetched from and stored in.
         record: Where calls and failed attempts are kept, whether or not they lead to a panel.
-        scenario: What is asked.
-        request: How the panel is to be found.
+        scenarios: What is asked.
+        request: How the panels are to be found.
         model: Gives the persona model; called only if something must be generated.
 
+    Returns:
+        A panel for each, in order, or why there is none: `PoolEmpty`, only pool personas are allowed and the pool has
+        too few; `GenerationError`, too few valid personas after the bounded attempts; `ModelError`, the model fails.
+
     Raises:
-        PoolEmpty: Only pool personas are allowed, and the pool has too few.
-        GenerationError: Too few valid personas after the bounded attempts.
-        ModelError: The model cannot be reached.
+        ModelError: It fails on several for a cause that lies in none of them.
     """
-    started = time.perf_counter()
-    found = retrieve(pool, scenario, request)
-    retrieved = time.perf_counter()
+    found = [_search(pool, scenario, request) for scenario in scenarios]
+    if request.sourcing is Sourcing.FRESH:
+        fresh = [search for search in found if isinstance(search, _Search)]
+        return apart(fresh, lambda some: _generate(pool, record, some, request, model))
+    # Once, unless a member is retired between its panel's generation and the second look.
+    while lacking := {panel_key(s.scenario, request.k): s for s in reversed(found) if isinstance(s, _Search)}:
+        began = time.perf_counter()
+        made = _generate_once(pool, record, lacking, request, model)
+        for place, search in enumerate(found):
+            if isinstance(search, _Search):
+                key = panel_key(search.scenario, request.k)
+                result = made.get(key)
+                if isinstance(result, EthosError) or (result and search is lacking[key]):
+                    found[place] = result
+                else:
+                    found[place] = _search(pool, search.scenario, request, began)
+    return [panel for panel in found if not isinstance(panel, _Search)]
+
+
+def _generate_once(
+    pool: Pool,
+    record: Record,
+    lacking: Mapping[str, _Search],
+    request: PanelRequest,
+    model: Callable[[], LanguageModel],
+) -> dict[str, Assembly | EthosError]:
+    """Complete the panels that nobody else completes, and wait for the others; those made here, by key."""
+    made: dict[str, Assembly | EthosError] = {}
+
+    def done(key: str) -> bool:
+        return bool(pool.store.panel(lacking[key].scenario.key, request.k))
+
+    def work(keys: list[str]) -> None:
+        searches = [lacking[key] for key in keys]
+        results = apart(searches, lambda some: _generate(pool, record, some, request, model))
+        made.update(zip(keys, results, strict=True))
+
+    Leases(pool.database).each_once(lacking, done, work)
+    return made
+
+
+def _search(
+    pool: Pool, scenario: Scenario, request: PanelRequest, waiting_since: float | None = None
+) -> Assembly | EthosError | _Search:
+    """What the pool gives; nothing when the caller wants fresh personas."""
+    began = time.perf_counter()
+    if request.sourcing is Sourcing.FRESH:
+        return _Search(
+            scenario,
+            Retrieval((), Gate(Decision.FRESH, 0.0, pool.threshold)),
+            dict.fromkeys(("embed", "retrieve", "persona"), 0.0),
+        )
+    found = pool.retrieve(scenario, request.k)
     encoding = found.encoding_seconds
-    seconds = {"embed": encoding, "retrieve": retrieved - started - encoding, "persona": 0.0}
-    chosen = tuple(member.persona for member in found.members)
-    missing = request.k - len(chosen)
-    if not missing:
+    waited = 0.0 if waiting_since is None else began - waiting_since
+    seconds = {"embed": encoding, "retrieve": time.perf_counter() - began - encoding, "persona": waited}
+    if len(found.members) == request.k:
         return Assembly(Panel(found.members, found.gate), (), (), seconds)
-    writer = model()
-    examples = () if request.sourcing is Sourcing.FRESH else pool.examples(scenario)
-    brief = Brief(scenario, missing, chosen, examples, found.uncovered, pool.store.inactive())
-    [draft] = generate_personas(writer, [brief], request.prompts, request.seed)
-    kept = record.keep_calls(draft.calls)
-    record.keep_failures(scenario, draft.failures)
-    if draft.missing:
-        raise generation_error(draft)
-    members = (*found.members, *fresh_members(draft.personas, len(chosen)))
-    store_generated(pool, scenario, draft.personas, members, writer, request)
-    seconds["persona"] = time.perf_counter() - retrieved
-    return Assembly(Panel(members, found.gate), tuple(draft.calls), tuple(kept), seconds)
+    if request.sourcing is Sourcing.POOL:
+        return PoolEmpty(
+            f"the pool has {len(found.members)} distinct personas near enough to this scenario, {request.k} are needed",
+            "use --personas auto, or extend the pool with `ethos pool build`",
+        )
+    return _Search(scenario, found, seconds)
 
 
-def fresh_members(personas: Sequence[Persona], after: int) -> list[Member]:
+def _generate(
+    pool: Pool,
+    record: Record,
+    searches: Sequence[_Search],
+    request: PanelRequest,
+    open_model: Callable[[], LanguageModel],
+) -> list[Assembly | EthosError]:
+    """Complete the panels of scenarios with generated personas, and store them."""
+    began = time.perf_counter()
+    model = open_model()
+    refused = pool.store.inactive()
+    briefs = []
+    for search in searches:
+        chosen = tuple(member.persona for member in search.found.members)
+        examples = () if request.sourcing is Sourcing.FRESH else pool.examples(search.scenario)
+        missing = request.k - len(chosen)
+        briefs.append(Brief(search.scenario, missing, chosen, examples, search.found.uncovered, refused))
+    drafts = generate_personas(model, briefs, request.prompts, request.seed)
+    kept = [record.keep_calls(draft.calls) for draft in drafts]
+    origin = Origin(OriginKind.GENERATED, model.identity, request.prompts.label, request.seed)
+    results: list[Assembly | EthosError] = []
+    for search, draft, calls in zip(searches, drafts, kept, strict=True):
+        record.keep_failures(search.scenario, draft.failures)
+        if draft.missing:
+            results.append(_generation_error(draft))
+            continue
+        members = (*search.found.members, *_fresh_members(draft.personas, len(search.found.members)))
+        placed = [Placed(member.persona, member.relevance) for member in members]
+        pool.add(search.scenario, draft.personas, origin, placed)
+        seconds = {**search.seconds, "persona": (time.perf_counter() - began) / len(searches)}
+        results.append(Assembly(Panel(members, search.found.gate), tuple(draft.calls), tuple(calls), seconds))
+    return results
+
+
+def _fresh_members(personas: Sequence[Persona], after: int) -> list[Member]:
     """Members generated for this very scenario, ranked after those already chosen."""
     return [
         Member(persona, Source.FRESH, rank, 1.0, "generated for this scenario")
@@ -121,21 +196,7 @@ def fresh_members(personas: Sequence[Persona], after: int) -> list[Member]:
     ]
 
 
-def store_generated(
-    pool: Pool,
-    scenario: Scenario,
-    personas: Sequence[Persona],
-    members: Sequence[Member],
-    model: LanguageModel,
-    request: PanelRequest,
-) -> int:
-    """Store generated personas with their origin and the panel they complete; how many are new."""
-    origin = Origin(OriginKind.GENERATED, model.identity, request.prompts.label, request.seed)
-    placed = [Placed(member.persona, member.relevance) for member in members]
-    return pool.add(scenario, personas, origin, placed)
-
-
-def generation_error(draft: Draft) -> GenerationError:
+def _generation_error(draft: Draft) -> GenerationError:
     """What to tell a caller whose personas could not be generated."""
     last = draft.failures[-1]
     return GenerationError(

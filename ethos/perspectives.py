@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ethos.answer import Comment, Member
-from ethos.calls import derived_seed
+from ethos.calls import AnyCall, Call, derived_seed
 from ethos.errors import ModelError
-from ethos.llm import Completion, Request, user
+from ethos.llm import Request, user
 from ethos.options import letters
 from ethos.persona import Persona
 from ethos.prompts import PromptSet, fill
@@ -45,12 +45,14 @@ def _text(scenario: Scenario, persona: Persona, prompts: PromptSet) -> str:
     return fill(table["user_options"], subject=scenario.subject, persona=persona.line, poll=poll, letters=labels)
 
 
-def comment_of(member: Member, completion: Completion, call_id: str) -> Comment:
+def comment_of(member: Member, call: AnyCall, call_id: str) -> Comment:
     """What a member said.
 
     Raises:
         ModelError: The comment is empty: nothing is put in its place.
     """
+    assert isinstance(call, Call), "a comment is written, not read"
+    completion = call.completion
     if not any(character.isalnum() for character in completion.text):
         raise ModelError(
             f"the comment of persona {member.persona.name!r} is empty",

@@ -7,47 +7,30 @@ the module named after it.
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import astuple, replace
 from enum import StrEnum
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ethos.answer import Answer, Comment, Member, Outcome, Panel, Sourcing
-from ethos.calls import AnyCall, Call, Failure, run
+from ethos.answer import Answer, Sourcing
+from ethos.cleaning import digest
 from ethos.embedding import Embedder, open_embedder
-from ethos.errors import InputError, ModelError
-from ethos.llm import Completion, LanguageModel
-from ethos.llm.opening import open_model
-from ethos.modes import MODES, Task, check
-from ethos.panel import Assembly, PanelRequest, assemble
-from ethos.perspectives import STAGE, comment_of, comment_requests
+from ethos.errors import EthosError, InputError
+from ethos.llm import LanguageModel
+from ethos.llm.opening import open_model, requested_identity
+from ethos.modes import check
 from ethos.plan import planned
-from ethos.pool.record import KeptCall, Record
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import now
-from ethos.prompts import PromptSet, PromptSetName, prompt_set
+from ethos.pool.record import Record
+from ethos.pool.reembed import embedder_name
+from ethos.pool.retrieval import CALIBRATION, Pool
+from ethos.prompts import PromptSet, PromptSetName, aggregation_prompts, prompt_set
 from ethos.scenario import GOLD_CLASSES, Attribute, Mode, Scenario
 from ethos.settings import Settings
+from ethos.stages import ROLES, Priors, Progress, Question, Run
 
-Progress = Callable[[str], None]
-Priors = Mapping[str, float]
-T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
-
-LOW_MASS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """Comments or an outcome, with the calls behind it and what they cost."""
-
-    kept: list[KeptCall]
-    made: list[AnyCall]
-    seconds: float
 
 
 def _silent(_: str) -> None:
@@ -84,10 +67,12 @@ class Ethos:
         roles = {"model": model, "comment_model": comment_model, "persona_model": persona_model}
         given |= {role: name for role, name in roles.items() if isinstance(name, str) and name}
         self.settings = replace(settings or Settings(), **given)
-        self._models: dict[str, LanguageModel] = {
+        self._given: dict[str, LanguageModel] = {
             role: model for role, model in roles.items() if not isinstance(model, str)
         }
-        self.embedder = embedder or open_embedder(self.settings.embedder)
+        self._models = dict(self._given)
+        name = self.settings.embedder or embedder_name(self.settings.pool)
+        self.embedder = embedder or open_embedder(name)
         self.pool = Pool(self.settings.pool, self.embedder, self.settings.threshold)
         self.record = Record(self.pool.database)
 
@@ -117,13 +102,17 @@ class Ethos:
         Raises:
             ConfigurationError: The model cannot be opened.
         """
-        if role not in self._models:
-            name = getattr(self.settings, role)
-            if role != "model" and (not name or name == self.settings.model):
-                self._models[role] = self.model("model")
-            else:
-                self._models[role] = open_model(name, self.settings.endpoint, self.settings.precision)
-        return self._models[role]
+        home = self._home(role)
+        if home not in self._models:
+            self._models[home] = open_model(
+                getattr(self.settings, home), self.settings.endpoint, self.settings.precision
+            )
+        return self._models[home]
+
+    def _home(self, role: str) -> str:
+        """The role whose model serves a role: itself, or ``model`` where none of its own is named."""
+        own = getattr(self.settings, role)
+        return role if role in self._given or (own and own != self.settings.model) else "model"
 
     def answer(
         self,
@@ -135,6 +124,7 @@ class Ethos:
         personas: str | Sourcing = Sourcing.AUTO,
         seed: int = 0,
         priors: Priors | None = None,
+        reuse: bool = False,
         progress: Progress = _silent,
     ) -> Answer:
         """Answer one scenario, and record the answer with all that made it.
@@ -148,6 +138,8 @@ class Ethos:
             seed: The same request with the same seed over the same pool gives the same answer.
             priors: Weight of a persona by id, or by the start of its id; 1 for those not named. They weigh
                 distributional answers.
+            reuse: Whether a recorded answer to the very same request will do, if all of its panel are active still,
+                and recorded calls of the main model. Personas that are to be fresh are invented all the same.
             progress: Told what is being done, for people who wait.
 
         Raises:
@@ -156,91 +148,121 @@ class Ethos:
             GenerationError: Too few valid personas after the bounded attempts.
             ModelError: A model cannot be reached, or its reply cannot be read.
         """
-        started = time.perf_counter()
         mode = _choice(Mode, mode, "mode")
-        sourcing = _choice(Sourcing, personas, "personas")
-        asked, warnings = _asked(scenario, mode, tuple(options), attribute)
-        check(mode, asked, self.settings.k)
-        checked = self._checked(priors or {})
-        request = PanelRequest(self.settings.k, sourcing, self.prompts, seed)
-        progress("looking for a panel in the pool" if sourcing is not Sourcing.FRESH else "inventing a panel")
-        found = self._recording(
-            asked,
-            "persona",
-            lambda: assemble(self.pool, self.record, asked, request, lambda: self._persona_model(progress)),
-        )
-        weights = _weights(found.panel, checked)
-        progress(f"collecting {len(found.panel.members)} comments")
-        comments, commenting = self._comment(asked, found.panel, seed)
-        progress("writing the answer")
-        outcome, ending = self._conclude(mode, Task(asked, comments, weights, self.prompts, seed))
-        answer = Answer(
-            answer_id=uuid.uuid4().hex,
-            created_at=now(),
-            mode=mode,
-            scenario=asked,
-            panel=found.panel,
-            comments=comments,
-            outcome=outcome,
-            calls=_counts(found, commenting, ending),
-            tokens=_tokens([*found.calls, *commenting.made, *ending.made]),
-            timings=_timings(found, commenting, ending, time.perf_counter() - started),
-            models={role: self.model(name).identity.name for role, name in _ROLES.items()},
-            seed=seed,
-            prompt_set=self.prompts.label,
-            warnings=(*warnings, *_warnings(comments, outcome)),
-        )
-        self.record.keep_answer(answer, [*found.kept, *commenting.kept, *ending.kept], version("ethos-pool"))
+        asked = (_steered(scenario, mode, tuple(options), attribute), mode)
+        terms: dict[str, Any] = {"personas": personas, "seed": seed, "priors": priors, "reuse": reuse}
+        [answer] = self.answer_all([asked], **terms, progress=progress)
+        if isinstance(answer, EthosError):
+            raise answer
         return answer
 
-    def _persona_model(self, progress: Progress) -> LanguageModel:
-        progress("inventing the personas that the pool lacks")
-        return self.model("persona_model")
+    def answer_all(
+        self,
+        asked: Sequence[tuple[Scenario, Mode]],
+        *,
+        personas: str | Sourcing = Sourcing.AUTO,
+        seed: int = 0,
+        priors: Priors | None = None,
+        reuse: bool = False,
+        progress: Progress = _silent,
+    ) -> list[Answer | EthosError]:
+        """Answer scenarios side by side: whatever they ask of a model at the same stage is one batch.
+
+        The answers are those that `answer` gives, except that a scenario does not see the personas invented for the
+        others. In bfloat16 a model's text depends a little on what shares its batch.
+
+        Args:
+            asked: Each scenario with its mode.
+            personas: As in `answer`.
+            seed: As in `answer`.
+            priors: As in `answer`.
+            reuse: As in `answer`.
+            progress: As in `answer`.
+
+        Returns:
+            An answer for each, in order, or the error that `answer` would have raised for it.
+
+        Raises:
+            InputError: A prior cannot be used.
+            ConfigurationError: A model cannot be opened.
+            ModelError: A model cannot be reached, and there are several scenarios; what is done is recorded.
+        """
+        sourcing = _choice(Sourcing, personas, "personas")
+        reuse = reuse and sourcing is not Sourcing.FRESH
+        weights = self._checked(priors or {})
+        results: dict[int, Answer | EthosError] = {}
+        questions: dict[int, Question] = {}
+        for place, (scenario, mode) in enumerate(asked):
+            began = time.perf_counter()
+            try:
+                question = self._question(scenario, mode, sourcing, seed, weights)
+            except InputError as error:
+                results[place] = error
+                continue
+            if reuse and (found := self.record.repeated(question.request)):
+                results[place] = found.again(time.perf_counter() - began)
+            else:
+                questions[place] = question
+        if not questions:
+            return [results[place] for place in range(len(asked))]
+        run = Run(
+            pool=self.pool,
+            record=self.record,
+            prompts=self.prompts,
+            model=self.model,
+            embedder=self.embedder,
+            k=self.settings.k,
+            sourcing=sourcing,
+            seed=seed,
+            priors=weights,
+            reuse=reuse,
+            progress=progress,
+        )
+        results |= dict(zip(questions, run.answers(list(questions.values())), strict=True))
+        return [results[place] for place in range(len(asked))]
+
+    def _question(self, scenario: Scenario, mode: Mode, sourcing: Sourcing, seed: int, priors: Priors) -> Question:
+        """A scenario that its mode can answer, with the content address of all that its answer depends on.
+
+        Raises:
+            InputError: The mode cannot answer it.
+        """
+        warnings: tuple[str, ...] = ()
+        if scenario.attribute and scenario.attribute.name in GOLD_CLASSES:
+            name, scenario = scenario.attribute.name, scenario.steered(None)
+            warnings = (f"{name!r} is MoralChoice's gold class, not a group: left out, since it leaks the label",)
+        check(mode, scenario, self.settings.k)
+        request = digest("answer", mode, astuple(scenario), sourcing, seed, sorted(priors.items()), self._setting)
+        return Question(scenario, mode, request, warnings)
+
+    @property
+    def _setting(self) -> str:
+        """Content address of what all requests to this object share."""
+        calibration = self.pool.facts.get(CALIBRATION)
+        prompts = (self.prompts.label, self.prompts.content, aggregation_prompts().content)
+        retrieval = (self.settings.k, self.settings.threshold, calibration, self.embedder.identity.id)
+        return digest(retrieval, prompts, self._requested_models)
+
+    @cached_property
+    def _requested_models(self) -> list[str]:
+        """Which model was asked for in each role, told without opening any."""
+        found = []
+        for role in ROLES.values():
+            home = self._home(role)
+            name, settings = getattr(self.settings, home), self.settings
+            identity = (
+                self._given[home].identity
+                if home in self._given
+                else requested_identity(name, settings.endpoint, settings.precision)
+            )
+            found.append(identity.id)
+        return found
 
     def _checked(self, priors: Priors) -> Priors:
         """Priors by full persona id."""
         if any(not 0 <= weight < float("inf") for weight in priors.values()):
             raise InputError("priors must be finite and not negative", "give --prior PERSONA_ID=WEIGHT")
         return {self.pool.store.find(start): weight for start, weight in priors.items()}
-
-    def _comment(self, scenario: Scenario, panel: Panel, seed: int) -> tuple[tuple[Comment, ...], _Stage]:
-        """Stage 2: comments written before for the very same request are reused, the others are one batch."""
-        started = time.perf_counter()
-        model = self.model("comment_model")
-        requests = comment_requests(scenario, panel.members, self.prompts, seed)
-        keys = [request.key(model.identity) for request in requests]
-        known = self.record.completions(keys)
-        missing = [request for request, key in zip(requests, keys, strict=True) if key not in known]
-        calls = self._recording(scenario, STAGE, lambda: run(model, STAGE, missing))
-        for call, kept in zip(calls, self.record.keep_calls(calls), strict=True):
-            known[call.key] = (kept, call.completion)
-        comments = self._recording(
-            scenario, STAGE, lambda: tuple(_said(m, *known[key]) for m, key in zip(panel.members, keys, strict=True))
-        )
-        return comments, _Stage([known[key][0] for key in keys], list(calls), time.perf_counter() - started)
-
-    def _conclude(self, mode: Mode, task: Task) -> tuple[Outcome, _Stage]:
-        """The mode's own calls."""
-        started = time.perf_counter()
-        outcome, calls = self._recording(
-            task.scenario, "main", lambda: MODES[mode](task, self.model("model"), self.embedder)
-        )
-        return outcome, _Stage(self.record.keep_calls(calls), calls, time.perf_counter() - started)
-
-    def _recording(self, scenario: Scenario, stage: str, work: Callable[[], T]) -> T:
-        """Run a stage; if a model fails in it, record the reason and the reply before the error goes on."""
-        try:
-            return work()
-        except ModelError as error:
-            self.record.keep_failures(scenario, [Failure(stage, 1, error.message, error.reply)])
-            raise
-
-
-_ROLES = {"persona": "persona_model", "comment": "comment_model", "main": "model"}
-
-
-def _said(member: Member, kept: KeptCall, completion: Completion) -> Comment:
-    return comment_of(member, completion, kept.id)
 
 
 def _choice(kind: type[E], value: str, what: str) -> E:
@@ -250,10 +272,10 @@ def _choice(kind: type[E], value: str, what: str) -> E:
         raise InputError(f"unknown {what} {value!r}", f"choose one of {', '.join(kind)}") from None
 
 
-def _asked(
+def _steered(
     scenario: str | Scenario, mode: Mode, options: tuple[str, ...], attribute: str | Attribute | None
-) -> tuple[Scenario, list[str]]:
-    """The scenario as a value, and warnings about what was left out of it."""
+) -> Scenario:
+    """The scenario as a value."""
     if isinstance(scenario, Scenario):
         if options:
             raise InputError("options were given beside a Scenario that has its own", "give them in the Scenario")
@@ -262,48 +284,4 @@ def _asked(
         asked = Scenario.of(scenario, options)
     if isinstance(attribute, str):
         attribute = Attribute.parse(attribute, mode)
-    asked = asked if attribute is None else asked.steered(attribute)
-    if asked.attribute and asked.attribute.name in GOLD_CLASSES:
-        leak = f"{asked.attribute.name!r} is MoralChoice's gold class, not a group: left out, since it leaks the label"
-        return asked.steered(None), [leak]
-    return asked, []
-
-
-def _weights(panel: Panel, priors: Priors) -> tuple[float, ...]:
-    """Priors over the panel, normalised."""
-    weights = [priors.get(member.persona.id, 1.0) for member in panel.members]
-    if not sum(weights):
-        raise InputError("the priors leave no persona of the panel any weight", "give one of them a weight above 0")
-    return tuple(weight / sum(weights) for weight in weights)
-
-
-def _counts(found: Assembly, commenting: _Stage, ending: _Stage) -> dict[str, int]:
-    return {"persona": len(found.calls), "comment": len(commenting.made), "main": len(ending.made)}
-
-
-def _tokens(calls: Sequence[AnyCall]) -> dict[str, int]:
-    read = sum(c.completion.prompt_tokens if isinstance(c, Call) else c.reading.prompt_tokens for c in calls)
-    return {
-        "prompt": read,
-        "completion": sum(c.completion.completion_tokens for c in calls if isinstance(c, Call)),
-    }
-
-
-def _timings(found: Assembly, commenting: _Stage, ending: _Stage, total: float) -> dict[str, float]:
-    stages = {**found.seconds, "comment": commenting.seconds, "main": ending.seconds, "total": total}
-    return {stage: round(seconds, 6) for stage, seconds in stages.items()}
-
-
-def _warnings(comments: Sequence[Comment], outcome: Outcome) -> list[str]:
-    """What a reader should know before trusting the answer."""
-    warnings = []
-    if cut := sum(comment.finish_reason == "length" for comment in comments):
-        warnings.append(f"{cut} of {len(comments)} comments were cut at the token limit")
-    if outcome.finish_reason == "length":
-        warnings.append("the answer was cut at the token limit")
-    if outcome.label_mass is not None and outcome.label_mass < LOW_MASS:
-        warnings.append(
-            f"the model gave the option labels only {outcome.label_mass:.1%} of its probability: "
-            "it hardly meant to choose"
-        )
-    return warnings
+    return asked if attribute is None else asked.steered(attribute)

@@ -14,7 +14,6 @@ from platformdirs import user_data_path
 from ethos.answer import DEFAULT_THRESHOLD
 from ethos.errors import ConfigurationError
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint
-from ethos.llm.weights import MINILM
 from ethos.prompts import PromptSetName
 
 MAX_K = 32
@@ -34,7 +33,7 @@ class Settings:
         model: The main model, which turns comments into the answer.
         comment_model: Writes comments; the main model when empty.
         persona_model: Invents personas; the main model when empty.
-        embedder: Encodes scenarios and values.
+        embedder: Encodes scenarios and values; the pool's own when empty, all-MiniLM-L6-v2 for a new pool.
         prompts: The prompt set of stages 1 and 2.
         plan: Whether stakeholder group and stance of invented personas are dealt out beforehand.
         k: Personas in a panel (paper: 6).
@@ -50,7 +49,7 @@ class Settings:
     model: str = DEFAULT_MODEL
     comment_model: str = ""
     persona_model: str = ""
-    embedder: str = MINILM
+    embedder: str = ""
     prompts: PromptSetName = PromptSetName.STRUCTURED
     plan: bool = False
     k: int = 6

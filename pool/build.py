@@ -6,12 +6,14 @@ transaction as its personas: a build that was killed goes on where it stopped.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ethos.generation import Brief, Draft, generate_personas
 from ethos.llm import LanguageModel
 from ethos.persona import OriginKind
+from ethos.pool.leases import POLL, Leases, panel_key
 from ethos.pool.record import Record
 from ethos.pool.retrieval import Pool
 from ethos.pool.store import Origin, Placed
@@ -50,6 +52,8 @@ def build(
 ) -> BuildReport:
     """Generate and store a panel of k personas for every scenario that has none.
 
+    Several builds of one pool share the work: what another is generating is left to it, and waited for at the end.
+
     Args:
         pool: Where to.
         record: Where calls and failed attempts are kept.
@@ -64,20 +68,36 @@ def build(
         ModelError: The model cannot be reached; what is done is stored.
     """
     report = BuildReport()
-    width = max(1, SEQUENCES // k)
-    # Batches are cut from the whole list, not from what is left, so that a resumed build packs the same rows.
-    for start in range(0, len(scenarios), width):
-        batch = scenarios[start : start + width]
-        waiting = [scenario for scenario in batch if not pool.store.panel(scenario.key, k)]
-        report.skipped += len(batch) - len(waiting)
-        if waiting:
-            writer = model()
-            origin = Origin(OriginKind.GENERATED, writer.identity, prompts.label, seed)
-            refused = pool.store.inactive()
-            briefs = [Brief(s, k, examples=pool.examples(s), refused=refused) for s in waiting]
-            for draft in generate_personas(writer, briefs, prompts, seed):
-                _store(pool, record, draft, origin, report)
+    keys = {panel_key(scenario, k): scenario for scenario in scenarios}
+    leases = Leases(pool.database)
+
+    def done(key: str) -> bool:
+        return bool(pool.store.panel(keys[key].key, k))
+
+    def work(undone: list[str]) -> None:
+        writer = model()
+        origin = Origin(OriginKind.GENERATED, writer.identity, prompts.label, seed)
+        refused = pool.store.inactive()
+        waiting = [keys[key] for key in undone]
+        briefs = [Brief(s, k, examples=pool.examples(s), refused=refused) for s in waiting]
+        for draft in generate_personas(writer, briefs, prompts, seed):
+            _store(pool, record, draft, origin, report)
+
+    def go_through(batch: list[str]) -> list[str]:
+        """Build those of a batch that nobody else is building; the others."""
+        before = report.done + len(report.failed)
+        elsewhere = leases.free_ones(batch, done, work)
+        report.skipped += len(batch) - len(elsewhere) - (report.done + len(report.failed) - before)
         progress(report)
+        return elsewhere
+
+    order, width, elsewhere = list(keys), max(1, SEQUENCES // k), []
+    # Batches are cut from the whole list, not from what is left, so that a resumed build packs the same rows.
+    for start in range(0, len(order), width):
+        elsewhere += go_through(order[start : start + width])
+    while elsewhere:
+        time.sleep(POLL)
+        elsewhere = go_through(elsewhere)
     pool.refresh()
     return report
 

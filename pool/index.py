@@ -29,7 +29,7 @@ from ethos.pool.store import Store
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
 
-NEIGHBOURS = 150
+NEIGHBOURS = 100
 SNAPSHOT = (
     5_000  # changes from which on a snapshot is worth its writing: a second's reading from SQL is five times that
 )
@@ -259,7 +259,8 @@ class ScenarioIndex:
     def _vector_of(self, situation: str) -> Vectors:
         """The vector of a scenario that is asked: not stored, since nothing may ever be made for it."""
         known = self._scenarios.copies(situation)
-        return self._scenarios.nearest.vectors[known[0]] if known else self._encode([situation])[0]
+        vector: Vectors = self._scenarios.nearest.vectors[known[0]] if known else self._encode([situation])[0]
+        return vector
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
         started = time.perf_counter()

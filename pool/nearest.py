@@ -113,7 +113,7 @@ class Nearest:
 
         vectors = self.vectors
         count, dimensions = vectors.shape
-        index = faiss.index_factory(dimensions, kind, faiss.METRIC_INNER_PRODUCT)
+        index: Any = faiss.index_factory(dimensions, kind, faiss.METRIC_INNER_PRODUCT)
         faiss.omp_set_num_threads(faiss.omp_get_max_threads())
         if kind != _HALF:
             wanted = _PRODUCT_SAMPLE if kind.startswith("PQ") else _CLUSTER * index.nlist

@@ -7,16 +7,16 @@ loses nothing that was paid for; the answer row comes last.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.answer import Added, Answer, Comment, Decision, Displaced, Gate, Member, Outcome, Panel, Source
-from ethos.calls import AnyCall, Call, Failure
-from ethos.llm import Completion
+from ethos.calls import AnyCall, Call, Failure, Query, recalled
+from ethos.llm import Completion, ModelIdentity, OptionReading
 from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool import schema
 from ethos.pool.database import Database
@@ -32,6 +32,14 @@ class KeptCall:
     reused: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A call with its place in the record."""
+
+    call: AnyCall
+    kept: KeptCall
+
+
 class Record:
     """The pool's record of answers."""
 
@@ -40,29 +48,24 @@ class Record:
 
     def keep_calls(self, calls: Sequence[AnyCall]) -> list[KeptCall]:
         """Store calls, in order; texts and models are stored once."""
+        if not calls:
+            return []
         with self._database.write() as connection:
             return [KeptCall(_put_call(connection, call), reused=False) for call in calls]
 
-    def completions(self, keys: Iterable[str]) -> dict[str, tuple[KeptCall, Completion]]:
-        """Completions already written for requests with these keys, by key (design.md section 2, comments)."""
+    def recall(self, stage: str, identity: ModelIdentity, queries: Mapping[str, Query]) -> dict[str, Kept]:
+        """The calls already made for queries with these keys, by key (design.md section 2, comments)."""
         query = (
             select(schema.CallRow, schema.TextRow.content)
-            .join(schema.TextRow, schema.TextRow.id == schema.CallRow.completion_id)
-            .where(schema.CallRow.key.in_(list(keys)))
+            .outerjoin(schema.TextRow, schema.TextRow.id == schema.CallRow.completion_id)
+            .where(schema.CallRow.key.in_(list(queries)))
             .order_by(schema.CallRow.created_at.desc())
         )
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
         return {
-            row["key"]: (
-                KeptCall(row["id"], reused=True),
-                Completion(
-                    row["content"],
-                    row["finish_reason"],
-                    row["prompt_tokens"],
-                    row["completion_tokens"],
-                    row["seconds"],
-                ),
+            row["key"]: Kept(
+                recalled(stage, identity, queries[row["key"]], _reply(dict(row))), KeptCall(row["id"], reused=True)
             )
             for row in rows
         }
@@ -76,11 +79,19 @@ class Record:
             rows = [{**asdict(failure), "scenario_id": scenario.key, "created_at": now()} for failure in failures]
             connection.execute(insert(schema.FailureRow), rows)
 
-    def keep_answer(self, answer: Answer, calls: Sequence[KeptCall], version: str) -> None:
-        """Store one answer with its panel and the calls it rests on, in one transaction."""
+    def keep_answer(self, answer: Answer, calls: Sequence[KeptCall], version: str, request: str) -> None:
+        """Store one answer with its panel and the calls it rests on, in one transaction.
+
+        Args:
+            answer: What is stored.
+            calls: What it rests on, in order.
+            version: Of Ethos.
+            request: Content address of the request; equal requests may share the answer.
+        """
+        row = {**_answer_row(answer, version), "request": request}
         with self._database.write() as connection:
             put_scenario(connection, answer.scenario)
-            connection.execute(insert(schema.AnswerRow).values(_answer_row(answer, version)))
+            connection.execute(insert(schema.AnswerRow).values(row))
             connection.execute(insert(schema.MemberRow), _member_rows(answer))
             rows = [
                 {
@@ -107,6 +118,18 @@ class Record:
             row = connection.execute(query.where(schema.AnswerRow.id == full)).mappings().one()
             members = connection.execute(_members_query(full)).mappings().all()
         return _answer(dict(row), [dict(member) for member in members])
+
+    def repeated(self, request: str) -> Answer | None:
+        """The newest answer to exactly this request whose panel is active still; None if there is none."""
+        member, persona = schema.MemberRow, schema.PersonaRow
+        gone = exists().where(
+            member.answer_id == schema.AnswerRow.id, persona.id == member.persona_id, persona.status != "active"
+        )
+        query = select(schema.AnswerRow.id).where(schema.AnswerRow.request == request, ~gone)
+        newest = query.order_by(schema.AnswerRow.created_at.desc(), schema.AnswerRow.id).limit(1)
+        with self._database.read() as connection:
+            found = connection.execute(newest).scalar()
+        return None if found is None else self.answer(found)
 
     def calls(self, answer_id: str) -> list[dict[str, Any]]:
         """The calls an answer rests on, in order, with prompts and completions as sent and received."""
@@ -149,6 +172,14 @@ class Record:
         query = query.order_by(schema.AnswerRow.created_at.desc(), schema.AnswerRow.id).limit(limit)
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _reply(row: Mapping[str, Any]) -> Completion | OptionReading:
+    if row["reading"] is not None:
+        read = row["reading"]
+        return OptionReading(tuple(read["probabilities"]), read["mass"], row["prompt_tokens"], row["seconds"])
+    written = row["completion_tokens"]
+    return Completion(row["content"], row["finish_reason"], row["prompt_tokens"], written, row["seconds"])
 
 
 def _put_text(connection: Connection, text: str) -> str:

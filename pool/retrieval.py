@@ -22,6 +22,7 @@ from ethos.pool.duplicates import Pair, find_duplicates
 from ethos.pool.facts import Facts
 from ethos.pool.gate import admit, decide, eligible
 from ethos.pool.index import Neighbourhood, ScenarioIndex
+from ethos.pool.reembed import check_embedder
 from ethos.pool.selection import COVERED, Chosen, choose
 from ethos.pool.snapshot import Snapshots
 from ethos.pool.store import Origin, Placed, Store, now
@@ -79,10 +80,12 @@ class Pool:
 
     Raises:
         PoolError: The folder cannot be used, the database is damaged or newer than this version.
+        ConfigurationError: The pool is encoded with another embedder.
     """
 
     def __init__(self, folder: Path, embedder: Embedder, threshold: float = DEFAULT_THRESHOLD) -> None:
         self.database = Database(folder)
+        check_embedder(self.database, embedder.identity)
         self.store = Store(self.database)
         self.facts = Facts(self.database)
         self.threshold = threshold

@@ -18,7 +18,7 @@ from ethos.embedding import Vectors
 from ethos.persona import ATTRIBUTES
 
 COVERED = 0.7  # cosine from which two value texts count as the same value (design.md section 6)
-TARGETS = 128  # values that are looked at, those most at stake first; the rest hold next to nothing
+TARGETS = 96  # values that are looked at, those most at stake first; the rest hold next to nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ethos.errors import ConfigurationError
-from ethos.llm import LanguageModel
-from ethos.llm.weights import SMOLLM2
+from ethos.llm import LanguageModel, ModelIdentity
+from ethos.llm.weights import SMOLLM2, language_model_weights
 
 DEFAULT_MODEL = f"transformers:{SMOLLM2}"
+BACKENDS = ("openai", "transformers")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -36,22 +37,43 @@ def open_model(name: str, endpoint: Endpoint, precision: str = "auto") -> Langua
     Raises:
         ConfigurationError: An unknown backend, no model name, a folder without a model, or an endpoint not given.
     """
-    backend, colon, model = name.partition(":")
-    if not colon or not model:
-        raise ConfigurationError(
-            f"the model {name!r} does not say its backend",
-            "name it transformers:NAME_OR_FOLDER or openai:NAME",
-        )
+    backend, model = _parted(name)
     if backend == "openai":
         if not endpoint.base_url:
             raise ConfigurationError(f"the model {name!r} needs an endpoint", "set ETHOS_BASE_URL, or give --base-url")
         from ethos.llm.endpoint import EndpointModel
 
         return EndpointModel(model, base_url=endpoint.base_url, api_key=endpoint.api_key, in_flight=endpoint.in_flight)
-    if backend == "transformers":
-        if precision not in PRECISIONS:
-            raise ConfigurationError(f"unknown precision {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
-        from ethos.llm.local import LocalModel
+    if precision not in PRECISIONS:
+        raise ConfigurationError(f"unknown precision {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
+    from ethos.llm.local import LocalModel
 
-        return LocalModel(model, precision)  # type: ignore[arg-type]  # checked above
-    raise ConfigurationError(f"unknown model backend {backend!r}", "name the model transformers:… or openai:…")
+    return LocalModel(model, precision)  # type: ignore[arg-type]  # checked above
+
+
+def requested_identity(name: str, endpoint: Endpoint, precision: str = "auto") -> ModelIdentity:
+    """Which weights `open_model` would open, told without importing a backend.
+
+    Not the identity that calls are recorded under: the precision is the one asked for, and an endpoint is named by its
+    address.
+
+    Raises:
+        ConfigurationError: An unknown backend, no model name, or a folder without a model.
+    """
+    backend, model = _parted(name)
+    if backend == "openai":
+        return ModelIdentity(name, endpoint.base_url)
+    return ModelIdentity(name, language_model_weights(model).revision, precision)
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Backend and model of a name."""
+    backend, colon, model = name.partition(":")
+    if not colon or not model:
+        raise ConfigurationError(
+            f"the model {name!r} does not say its backend",
+            "name it transformers:NAME_OR_FOLDER or openai:NAME",
+        )
+    if backend not in BACKENDS:
+        raise ConfigurationError(f"unknown model backend {backend!r}", "name the model transformers:… or openai:…")
+    return backend, model

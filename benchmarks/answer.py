@@ -1,0 +1,259 @@
+"""What the pool and the record save: ``python -m benchmarks.answer [--vital DIR] [--quick] [--json]``.
+
+With the shipped 135M model, on this machine, everything else included:
+
+* a hit: an Overton answer whose panel the pool has, against the procedure that was published (a persona call, then one
+  comment after another, then the summary), asked of the same model with the very requests of the hit. A model this
+  small cannot keep to the format of the published persona call, so its reply is held to the length of our personas'
+  lines. Tokens are shown, since they set the time.
+* fresh: the same answer with invented personas, by our prompts; which share of its time inventing takes.
+* repeat: the very same request again, both times as a new process: interpreter, imports and all.
+* build: personas for several scenarios, packed into full batches, against one scenario at a time.
+
+With ``--vital DIR``, counted by a scripted model: the persona calls for every row of VITAL's OpinionQA file, row by row
+as published, and with a pool, where a question is asked of many groups and needs one panel.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ethos import Ethos, Settings
+from ethos.answer import Decision, Sourcing
+from ethos.embedding import open_embedder
+from ethos.generation import Brief, generate_personas
+from ethos.llm import Completion, LanguageModel, Message, Request, schema_text, user
+from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
+from ethos.llm.scripted import ScriptedModel
+from ethos.modes import STAGE as MAIN
+from ethos.panel import Assembly, PanelRequest, assemble
+from ethos.perspectives import STAGE as COMMENT
+from ethos.pool.build import build
+from ethos.pool.record import Record
+from ethos.pool.retrieval import Pool
+from ethos.pool.starter import install, starter_panels
+from ethos.prompts import PromptSetName, fill, prompt_set
+from ethos.scenario import Scenario
+from ethos.scenario_files import distinct_scenarios, read_items
+
+OPINIONQA = "vital_steerable_opinionqa.json"
+CHUNK = 64  # rows retrieved side by side
+PIECE = 60  # characters
+CHARACTERS = 4  # of English, a token
+REPEATED = "Should nurses be vaccinated against the flu?"
+UNKNOWN = ("Reading the diary of a friend", "Selling a borrowed bicycle", "Hiding debts", "Letting a child name itself")
+
+
+def hit(folder: Path, model: LanguageModel, k: int) -> dict[str, Any]:
+    """An Overton answer with personas of the pool, invented ones, and as published."""
+    scenario = Scenario(f"Is this right? {starter_panels()[0].scenario.situation}")  # near, but not what the pool has
+    with Ethos(model=model, settings=Settings(pool=folder / "hit", k=k)) as ethos:
+        install(ethos.pool)
+        ethos.embedder.encode(["loads the encoder, which is no row's doing"])
+        answer = ethos.answer(scenario)
+        calls = ethos.record.calls(answer.answer_id)
+    with Ethos(model=model, settings=Settings(pool=folder / "fresh", k=k)) as ethos:
+        fresh = ethos.answer(scenario, personas=Sourcing.FRESH)
+    length = sum(len(member.persona.line) for member in fresh.panel.members)
+    published = _published(scenario, model, length, [call for call in calls if call["stage"] in (COMMENT, MAIN)])
+    assert answer.panel.gate.decision is Decision.HIT
+    ours = {"seconds": answer.timings["total"], "tokens": answer.tokens["completion"]}
+    return {
+        "hit": ours,
+        "published": published,
+        "ratio": published["seconds"] / ours["seconds"],
+        "fresh": {
+            "seconds": fresh.timings["total"],
+            "tokens": fresh.tokens["completion"],
+            "persona_share": fresh.timings["persona"] / fresh.timings["total"],
+        },
+    }
+
+
+def _published(
+    scenario: Scenario, model: LanguageModel, length: int, calls: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """The released procedure's calls, one after another."""
+    table = prompt_set(PromptSetName.RELEASED).personas
+    text = fill(table["user"], k=6, subject=scenario.subject)
+    # In pieces, since the grammar's compiler fails on long patterns.
+    piece = {"type": "string", "pattern": f"^[A-Za-z, ]{{{PIECE - 6},{PIECE - 6}}}$"}
+    pieces = {str(number): piece for number in range(length // PIECE)}
+    schema = schema_text({"type": "object", "properties": pieces, "required": list(pieces)})
+    asked = Request(user(text, table["system"]), length // CHARACTERS, table["temperature"], 0, schema)
+    [persona, *said] = [*model.generate([asked]), *(_again(model, call) for call in calls)]
+    return {
+        "seconds": sum(one.seconds for one in (persona, *said)),
+        "persona_seconds": persona.seconds,
+        "tokens": sum(one.completion_tokens for one in (persona, *said)),
+    }
+
+
+def _again(model: LanguageModel, call: dict[str, Any]) -> Completion:
+    """A recorded call, made alone."""
+    messages = tuple(Message(**message) for message in json.loads(call["prompt"]))
+    asked = call["parameters"]
+    [completion] = model.generate([Request(messages, asked["max_tokens"], asked["temperature"], asked["seed"])])
+    return completion
+
+
+def repeat(folder: Path, k: int) -> dict[str, Any]:
+    """The same request twice, each time by a new process."""
+    command = [sys.executable, "-m", "ethos.cli", "answer", REPEATED, "--json", "--k", str(k)]
+    seconds, found = [], []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([*command, "--pool", str(folder / "repeat")], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - started)
+        found.append(json.loads(done.stdout))
+    assert [answer["reused"] for answer in found] == [False, True, True]
+    again = min(seconds[1:])
+    return {"first_seconds": seconds[0], "again_seconds": again, "ratio": seconds[0] / again}
+
+
+def throughput(folder: Path, model: LanguageModel, scenarios: int, k: int) -> dict[str, Any]:
+    """Personas a second, packed and not."""
+    asked, embedder, prompts = (
+        list(map(Scenario, UNKNOWN[:scenarios])),
+        open_embedder(),
+        prompt_set(PromptSetName.STRUCTURED),
+    )
+    rows = {}
+    for name, width in (("packed", len(asked)), ("one at a time", 1)):
+        pool = Pool(folder / name, embedder)
+        record, made = Record(pool.database), 0
+        started = time.perf_counter()
+        for start in range(0, len(asked), width):
+            batch = asked[start : start + width]
+            made += build(pool, record, batch, lambda: model, prompts, k, 0, lambda _: None).personas
+        seconds = time.perf_counter() - started
+        pool.close()
+        rows[name] = {"personas": made, "seconds": seconds, "personas_a_second": made / seconds}
+    ratio = rows["packed"]["personas_a_second"] / rows["one at a time"]["personas_a_second"]
+    return {"rows": rows, "ratio": ratio, "k": k, "scenarios": scenarios}
+
+
+def persona_calls(folder: Path, file: Path, k: int, limit: int | None) -> dict[str, Any]:
+    """Persona calls for every row of a file: published, row by row; and with a pool that starts empty."""
+    items = read_items(file)[:limit]
+    prompts = prompt_set(PromptSetName.STRUCTURED)
+    row_by_row, pooled = ScriptedModel(_distinct_personas()), ScriptedModel(_distinct_personas())
+    for item in items:
+        generate_personas(row_by_row, [Brief(item.scenario, k)], prompts, 0)
+    pool = Pool(folder / "vital", open_embedder())
+    record, request = Record(pool.database), PanelRequest(k, Sourcing.AUTO, prompts, 0)
+    panels: list[object] = []
+    for start in range(0, len(items), CHUNK):
+        scenarios = [item.scenario for item in items[start : start + CHUNK]]
+        panels += assemble(pool, record, scenarios, request, lambda: pooled)
+    made = pool.store.stats()["scenarios_with_panel"]
+    pool.close()
+    assert all(isinstance(panel, Assembly) for panel in panels)
+    calls = {name: sum(map(len, model.batches)) for name, model in (("row by row", row_by_row), ("pool", pooled))}
+    return {
+        "rows": len(items),
+        "questions": len(distinct_scenarios(items)),
+        "panels_made": made,
+        "calls": calls,
+        "ratio": calls["row by row"] / calls["pool"],
+    }
+
+
+def _distinct_personas() -> Callable[[Request], str]:
+    """A persona within the schema, unlike all others."""
+    number = count()
+
+    def reply(request: Request) -> str:
+        assert request.schema
+        properties, n = json.loads(request.schema)["properties"], next(number)
+        drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
+        named = {"name": f"Person {n}", "core_value": f"Value {n}", "right_duty": f"Duty {n}"}
+        return json.dumps({**named, **drawn, "stakeholder_role": f"Role {n}"})
+
+    return reply
+
+
+def _loaded(precision: str) -> LanguageModel:
+    """The shipped model with its weights in memory, since loading them is no row's doing."""
+    model = open_model(DEFAULT_MODEL, Endpoint(), precision)
+    model.generate([Request(user("Hello"), 1, 0.0, 0)])
+    return model
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a table of what was measured."""
+    table = Table("what", "with Ethos", "otherwise", "ratio")
+    one, again, built = found["hit"], found["repeat"], found["build"]
+    ours, published, fresh = one["hit"], one["published"], one["fresh"]
+    table.add_row(
+        "Overton answer on a hit, against the published procedure",
+        f"{ours['seconds']:.1f} s, {ours['tokens']:,} tokens",
+        f"{published['seconds']:.1f} s, {published['tokens']:,} tokens",
+        f"{one['ratio']:.1f}",
+    )
+    table.add_row(
+        "… against our own invented personas",
+        f"{ours['seconds']:.1f} s",
+        f"{fresh['seconds']:.1f} s, of which inventing {fresh['persona_share']:.0%}",
+        f"{fresh['seconds'] / ours['seconds']:.1f}",
+    )
+    table.add_row(
+        "the same request again, each a new process",
+        f"{again['again_seconds']:.2f} s",
+        f"{again['first_seconds']:.1f} s",
+        f"{again['ratio']:.0f}",
+    )
+    speeds = [f"{built['rows'][name]['personas_a_second']:.2f} personas/s" for name in ("packed", "one at a time")]
+    table.add_row(f"building for {built['scenarios']} scenarios, packed", *speeds, f"{built['ratio']:.1f}")
+    if vital := found.get("vital"):
+        table.add_row(
+            f"persona calls for {vital['rows']:,} rows of OpinionQA ({vital['questions']} questions)",
+            f"{vital['calls']['pool']:,} for {vital['panels_made']} panels",
+            f"{vital['calls']['row by row']:,}",
+            f"{vital['ratio']:.1f}",
+        )
+    Console(width=120).print(table)
+
+
+@click.command()
+@click.option("--vital", type=click.Path(exists=True, file_okay=False, path_type=Path), help="VITAL's folder.")
+@click.option("--k", default=6, show_default=True, type=click.IntRange(2, 9), help="Personas in a panel.")
+@click.option("--quick", is_flag=True, help="Panels of two, two scenarios, 200 rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(vital: Path | None, k: int, quick: bool, as_json: bool) -> None:
+    """Measure what the pool and the record save."""
+    k, scenarios = (2, 2) if quick else (k, len(UNKNOWN))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found: dict[str, Any] = {"k": k}
+        if vital:
+            click.echo("… persona calls", err=True)
+            found["vital"] = persona_calls(folder, vital / OPINIONQA, k, 200 if quick else None)
+        click.echo("… the same request again", err=True)
+        found["repeat"] = repeat(folder, k)
+        click.echo("… building", err=True)
+        found["build"] = throughput(folder, _loaded("auto"), scenarios, k)
+        click.echo("… a hit", err=True)
+        # In float32 a text does not depend on what shares its batch, so both ways write the same comments.
+        found["hit"] = hit(folder, _loaded("float32"), k)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        show(found)
+        click.echo(f"Panels of {k}, {DEFAULT_MODEL}; the answers in float32, the others as the processor likes it.")
+
+
+if __name__ == "__main__":
+    main()
