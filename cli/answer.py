@@ -56,6 +56,7 @@ EXIT_PARTLY = 3
     show_default=True,
     help="Look up the answer if the very same request was answered before.",
 )
+@click.option("--stream", is_flag=True, help="Print the answer's text while it is written, and nothing else.")
 @click.option("--profile", is_flag=True, envvar="ETHOS_PROFILE", help="Show what it cost, stage by stage.")
 @model_options
 @as_json
@@ -69,6 +70,7 @@ def answer(
     personas: Sourcing,
     priors: tuple[str, ...],
     reuse: bool,
+    stream: bool,
     profile: bool,
     as_json: bool,
     **given: Any,
@@ -88,6 +90,8 @@ def answer(
     """
     if (text is None) == (input_ is None) or (input_ is None) != (output is None):
         raise click.UsageError("give TEXT, or --input FILE with --output FILE")
+    if stream and (input_ or as_json):
+        raise click.UsageError("--stream prints one answer as text; leave --input and --json away")
     if input_ and options:
         raise click.UsageError("--option is for TEXT; the rows of --input carry their own")
     terms = {"personas": personas, "seed": given["seed"], "priors": dict(map(_prior, priors)), "reuse": reuse}
@@ -98,16 +102,22 @@ def answer(
         if report.failed:
             sys.exit(EXIT_PARTLY)
         return
-    from ethos.cli.render import print_json, show_answer, show_spending, stages
+    from ethos.cli.render import print_json, show_answer, show_piece, show_recorded, show_spending, show_step, stages
     from ethos.pipeline import Ethos
     from ethos.spending import spending
 
     assert text is not None
-    with stages() as progress, Ethos(settings=settings(given)) as ethos:
-        result = ethos.answer(_text(text), mode, options=options, attribute=attribute, progress=progress, **terms)
-    print_json(result.as_dict()) if as_json else show_answer(result.as_dict())
+    asked = {"options": options, "attribute": attribute, **terms}
+    if stream:
+        with Ethos(settings=settings(given)) as ethos:
+            result = ethos.answer(_text(text), mode, on_text=show_piece, progress=show_step, **asked)
+        show_recorded(result.answer_id)
+    else:
+        with stages() as progress, Ethos(settings=settings(given)) as ethos:
+            result = ethos.answer(_text(text), mode, progress=progress, **asked)
+        print_json(result.as_dict()) if as_json else show_answer(result.as_dict())
     if profile:
-        show_spending(spending([result]), on_stderr=as_json)
+        show_spending(spending([result]), on_stderr=as_json or stream)
 
 
 def _text(text: str) -> str:

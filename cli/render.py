@@ -47,10 +47,27 @@ def stages() -> Iterator[Callable[[str], None]]:
     """A spinner on stderr that names the stage; plain lines where stderr is not a terminal."""
     stderr = Console(stderr=True)
     if not stderr.is_terminal:
-        yield lambda text: click.echo(f"… {text}", err=True)
+        yield show_step
         return
     with stderr.status("starting") as status:
         yield lambda text: status.update(text)
+
+
+def show_step(text: str) -> None:
+    """A line on stderr."""
+    click.echo(f"… {text}", err=True)
+
+
+def show_piece(text: str) -> None:
+    """A piece of an answer on stdout, at once."""
+    click.echo(text, nl=False)
+    sys.stdout.flush()
+
+
+def show_recorded(answer_id: str) -> None:
+    """The end of a text that was shown in pieces, and where to look it up."""
+    click.echo()
+    click.echo(f"Recorded: ethos audit show {answer_id[:12]}", err=True)
 
 
 @contextmanager

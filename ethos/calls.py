@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ethos.cleaning import digest
 from ethos.errors import ModelError
-from ethos.llm import Completion, LanguageModel, Message, ModelIdentity, OptionReading, Request
+from ethos.llm import Completion, LanguageModel, Message, ModelIdentity, OptionReading, Request, StreamingModel
 
 Stage = str
 T = TypeVar("T")
@@ -112,24 +112,43 @@ def _as_text(messages: tuple[Message, ...]) -> str:
     return json.dumps([{"role": m.role, "content": m.content} for m in messages], ensure_ascii=False)
 
 
-def run(model: LanguageModel, stage: Stage, requests: Sequence[Request]) -> list[Call]:
+def run(
+    model: LanguageModel, stage: Stage, requests: Sequence[Request], on_text: Callable[[str], None] | None = None
+) -> list[Call]:
     """Send one batch and pair each request with its completion.
+
+    Args:
+        model: Writes them.
+        stage: Which stage asks.
+        requests: What is asked.
+        on_text: Told the text of a single request while it is written, where the model can.
 
     Raises:
         ModelError: As the model raises it.
     """
-    completions = model.generate(requests) if requests else []
+    if on_text and len(requests) == 1 and isinstance(model, StreamingModel):
+        completions = [model.stream(requests[0], on_text)]
+    else:
+        completions = model.generate(requests) if requests else []
     return [Call(stage, model.identity, r, c) for r, c in zip(requests, completions, strict=True)]
 
 
-def ask(model: LanguageModel, stage: Stage, queries: Sequence[Query]) -> list[AnyCall]:
+def ask(
+    model: LanguageModel, stage: Stage, queries: Sequence[Query], on_text: Callable[[str], None] | None = None
+) -> list[AnyCall]:
     """Send distinct queries, one batch for all completions and one for each set of labels; calls in their order.
+
+    Args:
+        model: Answers them.
+        stage: Which stage asks.
+        queries: What is asked.
+        on_text: As in `run`.
 
     Raises:
         ModelError: As the model raises it.
     """
     written = [query for query in queries if isinstance(query, Request)]
-    made: dict[Query, AnyCall] = {call.request: call for call in run(model, stage, written)}
+    made: dict[Query, AnyCall] = {call.request: call for call in run(model, stage, written, on_text)}
     by_labels: dict[tuple[str, ...], list[ReadingRequest]] = {}
     for query in queries:
         if isinstance(query, ReadingRequest):

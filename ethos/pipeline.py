@@ -28,7 +28,7 @@ from ethos.pool.retrieval import CALIBRATION, Pool
 from ethos.prompts import PromptSet, PromptSetName, aggregation_prompts, prompt_set
 from ethos.scenario import GOLD_CLASSES, Attribute, Mode, Scenario
 from ethos.settings import Settings
-from ethos.stages import ROLES, Priors, Progress, Question, Run
+from ethos.stages import ROLES, OnText, Priors, Progress, Question, Run
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -126,6 +126,7 @@ class Ethos:
         priors: Priors | None = None,
         reuse: bool = False,
         progress: Progress = _silent,
+        on_text: OnText | None = None,
     ) -> Answer:
         """Answer one scenario, and record the answer with all that made it.
 
@@ -141,6 +142,9 @@ class Ethos:
             reuse: Whether a recorded answer to the very same request will do, if all of its panel are active still,
                 and recorded calls of the main model. Personas that are to be fresh are invented all the same.
             progress: Told what is being done, for people who wait.
+            on_text: Told the answer's text piece by piece while the model writes it, and at once where it is not
+                written: looked up, or put together from probabilities. Joined, the pieces are the output, unless an
+                error is raised.
 
         Raises:
             InputError: The scenario cannot be used, or not in this mode.
@@ -151,9 +155,18 @@ class Ethos:
         mode = _choice(Mode, mode, "mode")
         asked = (_steered(scenario, mode, tuple(options), attribute), mode)
         terms: dict[str, Any] = {"personas": personas, "seed": seed, "priors": priors, "reuse": reuse}
-        [answer] = self.answer_all([asked], **terms, progress=progress)
+        told: list[str] = []
+
+        def tell(piece: str) -> None:
+            told.append(piece)
+            if on_text:
+                on_text(piece)
+
+        [answer] = self._answers([asked], **terms, progress=progress, on_text=tell if on_text else None)
         if isinstance(answer, EthosError):
             raise answer
+        if on_text and not told:
+            on_text(answer.outcome.output)
         return answer
 
     def answer_all(
@@ -187,6 +200,20 @@ class Ethos:
             ConfigurationError: A model cannot be opened.
             ModelError: A model cannot be reached, and there are several scenarios; what is done is recorded.
         """
+        terms: dict[str, Any] = {"personas": personas, "seed": seed, "priors": priors, "reuse": reuse}
+        return self._answers(asked, **terms, progress=progress, on_text=None)
+
+    def _answers(
+        self,
+        asked: Sequence[tuple[Scenario, Mode]],
+        *,
+        personas: str | Sourcing,
+        seed: int,
+        priors: Priors | None,
+        reuse: bool,
+        progress: Progress,
+        on_text: OnText | None,
+    ) -> list[Answer | EthosError]:
         sourcing = _choice(Sourcing, personas, "personas")
         reuse = reuse and sourcing is not Sourcing.FRESH
         weights = self._checked(priors or {})
@@ -217,6 +244,7 @@ class Ethos:
             priors=weights,
             reuse=reuse,
             progress=progress,
+            on_text=on_text,
         )
         results |= dict(zip(questions, run.answers(list(questions.values())), strict=True))
         return [results[place] for place in range(len(asked))]

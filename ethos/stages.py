@@ -30,6 +30,7 @@ from ethos.prompts import PromptSet
 from ethos.scenario import Mode, Scenario
 
 Progress = Callable[[str], None]
+OnText = Callable[[str], None]
 Priors = Mapping[str, float]
 T = TypeVar("T")
 U = TypeVar("U")
@@ -110,6 +111,8 @@ class Run:
         priors: Weights of personas by full id; 1 for those not named.
         reuse: Whether calls of the main model that are in the record need not be made again; comments never need to.
         progress: Told what is being done.
+        on_text: Told the answer to a single question while it is written, in Overton mode; the others' answers are
+            put together from several calls.
     """
 
     pool: Pool
@@ -123,6 +126,7 @@ class Run:
     priors: Priors
     reuse: bool
     progress: Progress
+    on_text: OnText | None = None
 
     def answers(self, questions: Sequence[Question]) -> list[Answer | EthosError]:
         """Answer questions, and record every answer with all that made it.
@@ -180,7 +184,9 @@ class Run:
         kept: list[list[Kept]] = [[] for _ in heard]
 
         def put(queries: Mapping[int, Sequence[Query]]) -> dict[int, Sequence[AnyCall] | ModelError]:
-            replies = dict(zip(queries, self._ask(MAIN, list(queries.values()), recall=self.reuse), strict=True))
+            on_text = self.on_text if questions[0].mode is Mode.OVERTON else None
+            asked = self._ask(MAIN, list(queries.values()), recall=self.reuse, on_text=on_text)
+            replies = dict(zip(queries, asked, strict=True))
             for place, reply in replies.items():
                 kept[place] += [] if isinstance(reply, ModelError) else reply
             return {
@@ -200,7 +206,9 @@ class Run:
             for one, outcome, calls in zip(heard, outcomes, kept, strict=True)
         ]
 
-    def _ask(self, stage: str, wanted: Sequence[Sequence[Query]], recall: bool) -> list[list[Kept] | ModelError]:
+    def _ask(
+        self, stage: str, wanted: Sequence[Sequence[Query]], recall: bool, on_text: OnText | None = None
+    ) -> list[list[Kept] | ModelError]:
         """Calls for the queries of each question, made where they are not known; equal queries are asked once."""
         model = self.model(ROLES[stage])
         identity = model.identity
@@ -209,7 +217,7 @@ class Run:
 
         def work(some: Sequence[list[tuple[str, Query]]]) -> list[list[Kept]]:
             missing = {key: query for pairs in some for key, query in pairs if key not in known}
-            calls = ask(model, stage, list(missing.values()))
+            calls = ask(model, stage, list(missing.values()), on_text)
             made = {call.key: Kept(call, kept) for call, kept in zip(calls, self.record.keep_calls(calls), strict=True)}
             # A call counts as made for the first question that has it, and as reused by the others.
             known.update({key: Kept(one.call, replace(one.kept, reused=True)) for key, one in made.items()})

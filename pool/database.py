@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -173,10 +174,11 @@ def _migrate(connection: Connection) -> None:
     ledger.seal(connection, noted)
 
 
-def revisions() -> list[str]:
+@cache
+def revisions() -> tuple[str, ...]:
     """The schema revisions this version knows, oldest first, by the names of their files."""
     names = (entry.name for entry in files("ethos.migrations.versions").iterdir())
-    return sorted(name.partition("_")[0] for name in names if name[:4].isdigit())
+    return tuple(sorted(name.partition("_")[0] for name in names if name[:4].isdigit()))
 
 
 def _revision_of(connection: Connection) -> str | None:

@@ -22,6 +22,7 @@ from ethos.pool.database import Database
 from ethos.scenario import Scenario
 
 SECONDS = 30.0  # that a dead owner keeps others waiting
+_SKEW = 1.0  # seconds by which the clocks of two threads' readings may differ, and more
 POLL = 0.05  # seconds between two looks at what another does
 
 Done = Callable[[str], bool]
@@ -109,7 +110,9 @@ class Leases:
                     .on_conflict_do_update(
                         index_elements=["key"],
                         set_={"owner": owner, "expires_at": now + self._seconds},
-                        where=schema.LeaseRow.expires_at < now,
+                        # One that ends later than any could was taken before the clock was set back.
+                        where=(schema.LeaseRow.expires_at < now)
+                        | (schema.LeaseRow.expires_at > now + self._seconds + _SKEW),
                     )
                 ).rowcount
             ]

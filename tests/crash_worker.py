@@ -1,7 +1,7 @@
 """A process that works on a pool and may be killed at any moment; it tells what is acknowledged, line by line.
 
-``python crash_worker.py FOLDER WORKER [POINT]``: adds, asks and snapshots until it is killed. With a point, it kills
-itself there, after ten rounds.
+``python crash_worker.py FOLDER WORKER [POINT|ROUNDS]``: adds, asks and snapshots until it is killed. With a point, it
+kills itself there, after ten rounds; with a number, it ends by itself after so many.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from sqlalchemy import event
 from ethos.embedding import EmbedderIdentity, Vectors
 from ethos.persona import OriginKind, Persona
 from ethos.pool import index, nearest, snapshot
-from ethos.pool.database import Database
 from ethos.pool.retrieval import Pool
 from ethos.pool.store import Origin, Placed
 from ethos.scenario import Scenario
@@ -57,10 +56,10 @@ def add(pool: Pool, worker: str, number: int) -> None:
     pool.add(scenario(worker, number), made, Origin(OriginKind.GENERATED), placed)
 
 
-def work(folder: Path, worker: str, arm: Callable[[], None]) -> None:
+def work(folder: Path, worker: str, arm: Callable[[], None], rounds: int | None = None) -> None:
     pool = Pool(folder, Numbered(), threshold=-1.0)
     number = 0
-    while True:
+    while number != rounds:
         if number == 10:
             arm()
         add(pool, worker, number)
@@ -130,24 +129,10 @@ POINTS: dict[str, Callable[[], None]] = {
 }
 
 
-def upgrade(folder: Path, point: str) -> None:
-    """Open a pool of an older schema, and die there."""
-    when, _, step = point.partition(" ")
-    if step.isdigit():
-        from importlib import import_module
-
-        around(import_module(step_module(step)), "upgrade", when == "before")()
-    Database(folder).close()
-
-
-def step_module(step: str) -> str:
-    from importlib.resources import files
-
-    [found] = [f.name for f in files("ethos.migrations.versions").iterdir() if f.name.startswith(step)]
-    return f"ethos.migrations.versions.{found.removesuffix('.py')}"
-
-
 if __name__ == "__main__":
     small_limits()
     folder, worker, *point = sys.argv[1:]
-    work(Path(folder), worker, POINTS[point[0]] if point else lambda: None)
+    if point and point[0].isdigit():
+        work(Path(folder), worker, lambda: None, int(point[0]))
+    else:
+        work(Path(folder), worker, POINTS[point[0]] if point else lambda: None)

@@ -173,5 +173,5 @@ def test_a_damaged_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     result = ethos("answer", "Refusing a vaccine", pool=tmp_path / "pool")
     assert result.returncode == 1
     assert "is damaged" in result.stderr
-    assert "restore a backup" in result.stderr
+    assert "put a backup back" in result.stderr
     assert database.read_bytes() == b"not a database " * 500

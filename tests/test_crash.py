@@ -83,6 +83,29 @@ def test_a_process_that_dies_at_a_point_loses_nothing_it_acknowledged(tmp_path: 
     assert_sound(tmp_path / "pool", {"a": acknowledged})
 
 
+def test_eight_processes_at_once_wait_for_each_other_and_lose_nothing(tmp_path: Path) -> None:
+    running = {side: start(tmp_path / "pool", side, "12") for side in "abcdefgh"}
+    for process in running.values():
+        out, err = process.communicate(timeout=300)
+        assert (process.returncode, len(out.split())) == (0, 12), err
+        assert "locked" not in err
+    assert_sound(tmp_path / "pool", dict.fromkeys(running, 12))
+
+
+def test_what_another_process_adds_is_found_by_the_next_question(tmp_path: Path) -> None:
+    pool = Pool(tmp_path / "pool", worker.Numbered(), threshold=-1.0)
+    assert pool.search(worker.scenario("a", 0).situation, 1) == []
+    with start(tmp_path / "pool", "a", "50") as process:
+        seen = 0
+        assert process.stdout
+        for line in process.stdout:
+            number = int(line)
+            found = pool.search(worker.scenario("a", number).situation, worker.K)
+            seen += {one.persona for one in found} == set(worker.personas("a", number))
+    pool.close()
+    assert seen == 50
+
+
 def kill_loop(folder: Path, rounds: int, seed: int) -> dict[str, int]:
     """Kill three processes again and again in the middle of their work; what each acknowledged, by its name."""
     rng = random.Random(seed)
