@@ -52,7 +52,7 @@ class Benchmark:
 
 ALL = (
     Benchmark("startup", (), ("--rounds", "2")),
-    Benchmark("retrieval", (), ("--sizes", "10000", "--asked", "30")),
+    Benchmark("retrieval", (), ("--sizes", "10000", "--asked", "30"), takes_vital=True),
     Benchmark("scale", (), ("--sizes", "1000,10000,100000", "--asked", "60")),
     Benchmark("model_calls", ("--seconds", "150"), ("--rounds", "1", "--tokens", "48")),
     Benchmark("answer", (), ("--quick",), takes_vital=True),

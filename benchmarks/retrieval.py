@@ -37,6 +37,7 @@ FETCHED = 200  # candidates that LangChain re-ranks
 GPTCACHE_MOST = 10_000  # its import of more takes minutes
 WARM_UPS = 3
 OURS = "Ethos"
+VITAL = "vital_overton_valuekaleidoscope.json"
 
 
 @dataclass
@@ -66,8 +67,11 @@ class Contender:
         self.given += given
 
 
-def questions(count: int, rng: np.random.Generator) -> list[str]:
-    """Texts that no pool has seen, all different."""
+def questions(count: int, rng: np.random.Generator, vital: Path | None) -> list[str]:
+    """Texts that no pool has seen, all different: VITAL's situations, about 9 tokens long, or made ones of about 30."""
+    if vital:
+        rows = json.loads((vital / VITAL).read_text(encoding="utf-8"))
+        return [str(rows[i]["situation"]) for i in rng.permutation(len(rows))[:count]]
     panels = starter_panels()
     roles = sorted({persona.stakeholder_role for panel in panels for persona in panel.personas})
     asked = [panels[i].scenario.situation for i in rng.integers(len(panels), size=count)]
@@ -134,6 +138,7 @@ def gptcache(links: Sequence[Link], vectors: Vectors, embedder: Embedder, folder
         from gptcache.similarity_evaluation.distance import SearchDistanceEvaluation
         from gptcache.utils.log import gptcache_log
 
+    folder.mkdir()
     gptcache_log.disabled = True  # at exit it saves its index once more, to a folder that is gone by then
     manager = get_data_manager(
         CacheBase("sqlite", sql_url=f"sqlite:///{folder / 'gptcache.db'}"),
@@ -161,7 +166,7 @@ def _peer() -> Iterator[None]:
         yield
 
 
-def measure(size: int, asked: int, seed: int, ours: Embedder, stock: Embedder) -> dict[str, Any]:
+def measure(size: int, asked: int, seed: int, vital: Path | None, ours: Embedder, stock: Embedder) -> dict[str, Any]:
     """What each contender took at one size; and who was left out, with the reason."""
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as name:
@@ -174,7 +179,7 @@ def measure(size: int, asked: int, seed: int, ours: Embedder, stock: Embedder) -
         opened = time.perf_counter()
         own = Ours(pool)
         contenders, missing = _contenders(pool, own, size, ours, stock, folder)
-        drawn = questions(WARM_UPS + asked, rng)
+        drawn = questions(WARM_UPS + asked, rng, vital)
         for number, question in enumerate(drawn):
             for turn in range(len(contenders)):
                 # Each goes first as often as the others: who comes after the encoder's big tables finds cold caches.
@@ -207,7 +212,8 @@ def _contenders(
         "LangChain, Ethos's encoder": lambda: langchain(links, vectors, ours),
     }
     if size <= GPTCACHE_MOST:
-        peers["GPTCache, Ethos's encoder"] = lambda: gptcache(links, vectors, ours, folder)
+        peers["GPTCache, LangChain's encoder"] = lambda: gptcache(links, vectors, stock, folder / "stock")
+        peers["GPTCache, Ethos's encoder"] = lambda: gptcache(links, vectors, ours, folder / "ours")
     for name, peer in peers.items():
         try:
             found.append(Contender(name, peer()))
@@ -235,11 +241,12 @@ def _row(contender: Contender, size: int, base: float) -> dict[str, Any]:
 @click.option("--sizes", default="10000,100000", show_default=True, help="Pool sizes, in personas.")
 @click.option("--asked", default=60, show_default=True, help="Questions a size.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--vital", type=click.Path(exists=True, path_type=Path), help="Ask the situations of VITAL's folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def main(sizes: str, asked: int, seed: int, as_json: bool) -> None:
+def main(sizes: str, asked: int, seed: int, vital: Path | None, as_json: bool) -> None:
     """Measure the time from text to panel at several pool sizes."""
     ours, stock = open_embedder(), SentenceEmbedder()
-    found = [measure(int(size), asked, seed, ours, stock) for size in sizes.split(",")]
+    found = [measure(int(size), asked, seed, vital, ours, stock) for size in sizes.split(",")]
     rows = [row for one in found for row in one.pop("rows")]
     if as_json:
         click.echo(json.dumps({"rows": rows, "sizes": found, "seed": seed}, indent=2))

@@ -100,8 +100,8 @@ class PackagedEmbedder:
         graph = bert_graph(self._folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = min(os.cpu_count() or 1, _MOST_THREADS)
-        # Threads that spin while they wait take the processor from the language model.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads that spin while they wait for work take the processor from the language model.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3  # errors: stderr belongs to our own messages
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensor) for tensor in graph.tensors.values()]
         options.add_external_initializers(list(graph.tensors), values)
