@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from ethos.cli.audit_keep import export, forget, purge, verify
+from ethos.cli.audit_search import diff, search, stats
 from ethos.cli.options import as_json, pool_options, settings
 
 
@@ -22,10 +24,12 @@ def list_(limit: int, as_json: bool, **given: Any) -> None:
     """List answers, newest first."""
     from ethos.audit import list_answers
     from ethos.cli.render import print_json, table
-    from ethos.pipeline import Ethos
+    from ethos.pool.database import Database
+    from ethos.pool.record import Record
 
-    with Ethos(settings=settings(given)) as ethos:
-        found = list_answers(ethos.record, limit)
+    database = Database(settings(given).pool)
+    found = list_answers(Record(database), limit)
+    database.close()
     if as_json:
         print_json(found)
     else:
@@ -80,10 +84,13 @@ def persona(identifier: str, limit: int, as_json: bool, **given: Any) -> None:
     """Show the answers a persona took part in, with its influence on each."""
     from ethos.audit import show_persona
     from ethos.cli.render import print_json, table
-    from ethos.pipeline import Ethos
+    from ethos.pool.database import Database
+    from ethos.pool.record import Record
+    from ethos.pool.store import Store
 
-    with Ethos(settings=settings(given)) as ethos:
-        found = show_persona(ethos.pool.store, ethos.record, identifier, limit)
+    database = Database(settings(given).pool)
+    found = show_persona(Store(database), Record(database), identifier, limit)
+    database.close()
     if as_json:
         print_json(found)
         return
@@ -103,3 +110,7 @@ def persona(identifier: str, limit: int, as_json: bool, **given: Any) -> None:
         ],
         found["line"],
     )
+
+
+for _command in (search, stats, diff, verify, export, purge, forget):
+    audit.add_command(_command)

@@ -12,6 +12,7 @@ import click
 from ethos.llm.opening import DEFAULT_MODEL, PRECISIONS, Endpoint
 from ethos.prompts import PromptSetName
 from ethos.settings import Settings, default_pool
+from ethos.withholding import Content
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,6 +88,15 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
         default=None,
         help="Most requests at the endpoint at once.  [default: 1 at llama.cpp, 6 elsewhere]",
     ),
+    click.option(
+        "--audit-content",
+        envvar="ETHOS_AUDIT_CONTENT",
+        type=click.Choice([content.value for content in Content]),
+        default=Content.FULL.value,
+        show_default=True,
+        help="What the record keeps of what is asked and said: all, salted digests, or nothing. With less than all, "
+        "nothing can be replayed or reused, and the pool does not learn from questions.",
+    ),
 ]
 
 as_json = click.option("--json", "as_json", is_flag=True, envvar="ETHOS_JSON", help="Print JSON for programs.")
@@ -113,4 +123,6 @@ def settings(given: dict[str, Any]) -> Settings:
     names = ("model", "comment_model", "persona_model", "embedder", "prompts", "plan", "k", "precision")
     endpoint = Endpoint(given.get("base_url", ""), os.environ.get("ETHOS_API_KEY", ""), given.get("in_flight"))
     chosen = {name: given[name] for name in names if name in given}
+    if "audit_content" in given:
+        chosen["audit_content"] = Content(given["audit_content"])
     return Settings(pool=given.get("pool") or default_pool(), endpoint=endpoint, **chosen)

@@ -14,6 +14,7 @@ from typing import TypeVar
 from ethos.cleaning import digest
 from ethos.errors import ModelError
 from ethos.llm import Completion, LanguageModel, Message, ModelIdentity, OptionReading, Request, StreamingModel
+from ethos.spans import calling
 
 Stage = str
 T = TypeVar("T")
@@ -126,10 +127,12 @@ def run(
     Raises:
         ModelError: As the model raises it.
     """
-    if on_text and len(requests) == 1 and isinstance(model, StreamingModel):
-        completions = [model.stream(requests[0], on_text)]
-    else:
-        completions = model.generate(requests) if requests else []
+    with calling(stage, model.identity, requests) as replies:
+        if on_text and len(requests) == 1 and isinstance(model, StreamingModel):
+            completions = [model.stream(requests[0], on_text)]
+        else:
+            completions = model.generate(requests) if requests else []
+        replies += completions
     return [Call(stage, model.identity, r, c) for r, c in zip(requests, completions, strict=True)]
 
 
@@ -154,7 +157,9 @@ def ask(
         if isinstance(query, ReadingRequest):
             by_labels.setdefault(query.labels, []).append(query)
     for labels, group in by_labels.items():
-        readings = model.option_probabilities([query.messages for query in group], labels)
+        with calling(stage, model.identity, group) as replies:
+            readings = model.option_probabilities([query.messages for query in group], labels)
+            replies += readings
         for query, reading in zip(group, readings, strict=True):
             made[query] = ReadingCall(stage, model.identity, query.messages, labels, reading)
     return [made[query] for query in queries]

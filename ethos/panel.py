@@ -181,8 +181,10 @@ def _generate(
             results.append(_generation_error(draft))
             continue
         members = (*search.found.members, *_fresh_members(draft.personas, len(search.found.members)))
-        placed = [Placed(member.persona, member.relevance) for member in members]
-        pool.add(search.scenario, draft.personas, origin, placed)
+        # Where the record withholds what is asked, the pool learns nothing from it either.
+        known = record.keeps_texts
+        placed = [Placed(member.persona, member.relevance) for member in members] if known else []
+        pool.add(record.scenario(search.scenario), draft.personas, origin, placed, retrievable=known)
         seconds = {**search.seconds, "persona": (time.perf_counter() - began) / len(searches)}
         results.append(Assembly(Panel(members, search.found.gate), tuple(draft.calls), tuple(calls), seconds))
     return results

@@ -74,7 +74,7 @@ class Ethos:
         name = self.settings.embedder or embedder_name(self.settings.pool)
         self.embedder = embedder or open_embedder(name)
         self.pool = Pool(self.settings.pool, self.embedder, self.settings.threshold)
-        self.record = Record(self.pool.database)
+        self.record = Record(self.pool.database, self.settings.audit_content)
 
     def __enter__(self) -> Ethos:
         return self

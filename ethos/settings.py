@@ -15,6 +15,7 @@ from ethos.answer import DEFAULT_THRESHOLD
 from ethos.errors import ConfigurationError
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint
 from ethos.prompts import PromptSetName
+from ethos.withholding import Content
 
 MAX_K = 32
 
@@ -40,6 +41,7 @@ class Settings:
         threshold: Relevance from which a pool persona is kept, cosine 0..1.
         precision: Of local models: ``auto``, ``float32``, ``bfloat16``.
         endpoint: Where ``openai:`` models are served.
+        audit_content: How much the record keeps of what is asked and said.
 
     Raises:
         ConfigurationError: k or the threshold is out of range.
@@ -56,6 +58,7 @@ class Settings:
     threshold: float = DEFAULT_THRESHOLD
     precision: str = "auto"
     endpoint: Endpoint = field(default_factory=Endpoint)
+    audit_content: Content = Content.FULL
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_K:

@@ -28,6 +28,7 @@ from ethos.pool.retrieval import Pool
 from ethos.pool.store import now
 from ethos.prompts import PromptSet
 from ethos.scenario import Mode, Scenario
+from ethos.spans import note, spanned
 
 Progress = Callable[[str], None]
 OnText = Callable[[str], None]
@@ -128,6 +129,7 @@ class Run:
     progress: Progress
     on_text: OnText | None = None
 
+    @spanned("ethos.answer")
     def answers(self, questions: Sequence[Question]) -> list[Answer | EthosError]:
         """Answer questions, and record every answer with all that made it.
 
@@ -143,6 +145,7 @@ class Run:
         share = (time.perf_counter() - began) / len(questions)
         return [one if isinstance(one, EthosError) else self._answer(one, share) for one in ended]
 
+    @spanned("ethos.panel")
     def _seat(self, questions: Sequence[Question]) -> Sequence[_Seated | EthosError]:
         """Stage 1: every question gets its panel."""
         fresh = self.sourcing is Sourcing.FRESH
@@ -160,6 +163,7 @@ class Run:
         self.progress("inventing the personas that the pool lacks")
         return self.model(ROLES["persona"])
 
+    @spanned("ethos.comments")
     def _hear(self, seated: Sequence[_Seated]) -> Sequence[_Heard | EthosError]:
         """Stage 2: comments; those written before for the very same request are reused, the others are one batch."""
         began = time.perf_counter()
@@ -176,6 +180,7 @@ class Run:
         self._note(COMMENT, [one.question for one in seated], heard)
         return heard
 
+    @spanned("ethos.outcome")
     def _end(self, heard: Sequence[_Heard]) -> Sequence[_Ended | EthosError]:
         """Stage 3: the modes' own calls."""
         began = time.perf_counter()
@@ -258,6 +263,7 @@ class Run:
         )
         kept: list[KeptCall] = [*found.kept, *(one.kept for one in (*heard.stage.calls, *ended.stage.calls))]
         self.record.keep_answer(answer, kept, version("ethos-pool"), question.request)
+        note("recorded", answer_id=answer.answer_id, mode=str(answer.mode))
         return answer
 
 

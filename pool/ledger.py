@@ -2,8 +2,8 @@
 
 Triggers note what happened to which row; before a transaction commits, each note is sealed with a salted digest of the
 row and a link to the note before. Text never enters the ledger, and without its salt a digest says nothing of the
-text, so a row can be forgotten while the chain still holds. Knows the tables' names and keys; knows nothing of what
-they mean.
+text, so a row can be forgotten while the chain still holds: its notes lose key and salt, which no link covers. Knows
+the tables' names and keys; knows nothing of what they mean.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ethos.pool import schema
 # What can be derived again, or says nothing of what happened.
 _UNWATCHED = {"ledger", "leases", "embedders", "embeddings"}
 _OPERATIONS = {"insert": "NEW", "update": "NEW", "delete": "OLD"}
+FORGET = "forget"  # the operation of a note that names the notes which lost what they said
 START = "0" * 64  # the link before the first
 
 
@@ -85,20 +86,48 @@ def last(connection: Connection) -> int:
 def seal(connection: Connection, above: int) -> None:
     """Seal the notes above a number."""
     notes = connection.exec_driver_sql(
-        "SELECT seq, table_name, row_key, operation FROM ledger WHERE seq > ? ORDER BY seq", (above,)
+        "SELECT seq, table_name, row_key, operation FROM ledger WHERE seq > ? AND link IS NULL ORDER BY seq", (above,)
     ).all()
     if not notes:
         return
-    before = "SELECT link FROM ledger WHERE seq <= ? AND link IS NOT NULL ORDER BY seq DESC LIMIT 1"
-    link = connection.exec_driver_sql(before, (above,)).scalar() or START
+    before = "SELECT link FROM ledger WHERE seq < ? AND link IS NOT NULL ORDER BY seq DESC LIMIT 1"
+    link = connection.exec_driver_sql(before, (notes[0].seq,)).scalar() or START
     rows = _Rows(connection)
     sealed = []
     for seq, table, key, operation in notes:
         salt = secrets.token_hex(16)
-        content = _digest(salt, table, key, rows.content(table, key))
+        content = _digest(salt, table, key, "" if operation == FORGET else rows.content(table, key))
         link = _link(link, seq, table, operation, content)
         sealed.append((salt, content, link, seq))
     connection.exec_driver_sql("UPDATE ledger SET salt = ?, content = ?, link = ? WHERE seq = ?", sealed)
+
+
+def forget(connection: Connection, above: int) -> None:
+    """Take from the ledger what could confirm a guess of what the rows written since a note once held.
+
+    All notes of these rows lose key and salt; the newest one of a row that is still there keeps both. One more note
+    names those that lost them, so that nobody else can strip a note unseen.
+    """
+    seal(connection, above)
+    stripped = [
+        seq
+        for (seq,) in connection.exec_driver_sql(
+            "WITH touched AS (SELECT table_name, row_key, max(seq) AS newest FROM ledger "
+            "WHERE seq > ? AND row_key IS NOT NULL GROUP BY table_name, row_key) "
+            "SELECT seq FROM ledger JOIN touched USING (table_name, row_key) "
+            "WHERE seq < newest OR operation = 'delete' ORDER BY seq",
+            (above,),
+        )
+    ]
+    if not stripped:
+        return
+    listed = "(SELECT value FROM json_each(?))"
+    connection.exec_driver_sql(
+        f"UPDATE ledger SET row_key = NULL, salt = NULL WHERE seq IN {listed}", (json.dumps(stripped),)
+    )
+    connection.exec_driver_sql(
+        "INSERT INTO ledger (table_name, row_key, operation) VALUES ('ledger', ?, ?)", (_ranges(stripped), FORGET)
+    )
 
 
 def faults(connection: Connection) -> list[Fault]:
@@ -106,6 +135,8 @@ def faults(connection: Connection) -> list[Fault]:
     found: list[Fault] = []
     newest: dict[tuple[str, str], tuple[str | None, str, str]] = {}
     link, expected = START, 1
+    bare: dict[int, bool] = {}  # sealed notes that lost key or salt, and whether they lost both
+    forgotten: set[int] = set()
     notes = connection.exec_driver_sql(
         "SELECT seq, table_name, row_key, operation, salt, content, link FROM ledger ORDER BY seq"
     )
@@ -114,12 +145,21 @@ def faults(connection: Connection) -> list[Fault]:
             found.append(Fault("ledger", "", f"notes {expected} to {seq - 1} are missing"))
         expected = seq + 1
         if stored is None:
-            found.append(Fault(table, key, f"{operation} by something other than Ethos"))
+            found.append(Fault(table, key or "", f"{operation} by something other than Ethos"))
         elif stored != _link(link, seq, table, operation, content):
             found.append(Fault("ledger", f"[{seq}]", "changed, or the note before it is another one"))
         link = stored or link
-        if key is not None:
+        if stored is not None and (key is None or salt is None):
+            bare[seq] = key is None and salt is None
+        elif operation == FORGET and stored is not None:
+            if content == _digest(salt, table, key, ""):
+                forgotten |= {number for number in _numbers(key) if number < seq}
+            else:
+                found.append(Fault("ledger", f"[{seq}]", "names other notes as forgotten than it did"))
+        elif key is not None:
             newest[table, key] = (salt, content, operation)
+    wrong = {seq for seq, wholly in bare.items() if not wholly} | (bare.keys() ^ forgotten)
+    found += [Fault("ledger", f"[{seq}]", "was stripped, or is there again, as no forgetting did it") for seq in wrong]
     ever = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'ledger'").scalar() or 0
     if ever >= expected:
         found.append(Fault("ledger", "", f"notes {expected} to {ever} are missing"))
@@ -182,6 +222,21 @@ class _Rows:
 def _digest(salt: str, table: str, key: str, content: str) -> str:
     text = json.dumps([table, key, content], ensure_ascii=False, separators=(",", ":"))
     return hmac.new(bytes.fromhex(salt), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers as JSON, runs as their first and last."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return json.dumps(runs, separators=(",", ":"))
+
+
+def _numbers(ranges: str) -> set[int]:
+    return {number for first, last in json.loads(ranges) for number in range(first, last + 1)}
 
 
 def _link(before: str, seq: int, table: str, operation: str, content: str | None) -> str:

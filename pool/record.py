@@ -6,9 +6,10 @@ loses nothing that was paid for; the answer row comes last.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, exists, select
@@ -17,11 +18,13 @@ from sqlalchemy.dialects.sqlite import insert
 from ethos.answer import Added, Answer, Comment, Decision, Displaced, Gate, Member, Outcome, Panel, Source
 from ethos.calls import AnyCall, Call, Failure, Query, recalled
 from ethos.llm import Completion, ModelIdentity, OptionReading
+from ethos.options import LETTERS
 from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool import schema
 from ethos.pool.database import Database
 from ethos.pool.store import now, put_model, put_scenario, resolve, text_id
 from ethos.scenario import Attribute, AttributeKind, Mode, Scenario
+from ethos.withholding import Content, withheld
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +44,46 @@ class Kept:
 
 
 class Record:
-    """The pool's record of answers."""
+    """The pool's record of answers.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: The pool's.
+        content: How much is kept of what is asked and said from now on. Anything less than all of it can be neither
+            replayed nor reused.
+    """
+
+    def __init__(self, database: Database, content: Content = Content.FULL) -> None:
         self._database = database
+        self._content = content
+
+    @property
+    def database(self) -> Database:
+        """Where it is."""
+        return self._database
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether what is asked and said is kept as it is."""
+        return self._content is Content.FULL
+
+    def scenario(self, scenario: Scenario) -> Scenario:
+        """A scenario as the record keeps it; where texts are withheld, options are told by their letters alone."""
+        if self.keeps_texts:
+            return scenario
+        attribute = scenario.attribute
+        return Scenario(
+            withheld(scenario.situation, self._content),
+            tuple(LETTERS[: len(scenario.options)]),
+            replace(attribute, name=withheld(attribute.name, self._content)) if attribute else None,
+            withheld(scenario.wording, self._content),
+        )
 
     def keep_calls(self, calls: Sequence[AnyCall]) -> list[KeptCall]:
         """Store calls, in order; texts and models are stored once."""
         if not calls:
             return []
         with self._database.write() as connection:
-            return [KeptCall(_put_call(connection, call), reused=False) for call in calls]
+            return [KeptCall(_put_call(connection, call, self._content), reused=False) for call in calls]
 
     def recall(self, stage: str, identity: ModelIdentity, queries: Mapping[str, Query]) -> dict[str, Kept]:
         """The calls already made for queries with these keys, by key (design.md section 2, comments)."""
@@ -65,7 +97,7 @@ class Record:
             rows = connection.execute(query).mappings().all()
         return {
             row["key"]: Kept(
-                recalled(stage, identity, queries[row["key"]], _reply(dict(row))), KeptCall(row["id"], reused=True)
+                recalled(stage, identity, queries[row["key"]], reply_of(dict(row))), KeptCall(row["id"], reused=True)
             )
             for row in rows
         }
@@ -75,8 +107,18 @@ class Record:
         if not failures:
             return
         with self._database.write() as connection:
-            put_scenario(connection, scenario)
-            rows = [{**asdict(failure), "scenario_id": scenario.key, "created_at": now()} for failure in failures]
+            kept = self.scenario(scenario)
+            put_scenario(connection, kept)
+            rows = [
+                {
+                    **asdict(failure),
+                    "reason": withheld(failure.reason, self._content),
+                    "reply": withheld(failure.reply, self._content),
+                    "scenario_id": kept.key,
+                    "created_at": now(),
+                }
+                for failure in failures
+            ]
             connection.execute(insert(schema.FailureRow), rows)
 
     def keep_answer(self, answer: Answer, calls: Sequence[KeptCall], version: str, request: str) -> None:
@@ -88,7 +130,11 @@ class Record:
             version: Of Ethos.
             request: Content address of the request; equal requests may share the answer.
         """
-        row = {**_answer_row(answer, version), "request": request}
+        output = withheld(answer.outcome.output, self._content)
+        answer = replace(
+            answer, scenario=self.scenario(answer.scenario), outcome=replace(answer.outcome, output=output)
+        )
+        row = {**_answer_row(answer, version), "request": request if self.keeps_texts else None}
         with self._database.write() as connection:
             put_scenario(connection, answer.scenario)
             connection.execute(insert(schema.AnswerRow).values(row))
@@ -155,6 +201,28 @@ class Record:
             rows = connection.execute(query).mappings().all()
         return [{name: value for name, value in row.items() if name not in hidden} for row in rows]
 
+    def circumstances(self, answer_id: str) -> dict[str, Any]:
+        """What an answer's row holds beside the answer itself; None for what its version did not record.
+
+        Returns:
+            ``version``, ``request``, ``embedder``, and ``candidates``: who was looked at for the panel, the most
+            relevant first, with name, relevance and fate.
+        """
+        columns = (schema.AnswerRow.version, schema.AnswerRow.request, schema.AnswerRow.record)
+        with self._database.read() as connection:
+            row = connection.execute(select(*columns).where(schema.AnswerRow.id == answer_id)).mappings().one()
+            told = row["record"].get("candidates")
+            people = select(schema.PersonaRow.id, schema.PersonaRow.name).where(
+                schema.PersonaRow.id.in_([one["persona_id"] for one in told or ()])
+            )
+            names = {row.id: row.name for row in connection.execute(people)}
+        return {
+            "version": row["version"],
+            "request": row["request"],
+            "embedder": row["record"].get("embedder"),
+            "candidates": told and [{**one, "name": names.get(one["persona_id"], "")} for one in told],
+        }
+
     def answers(self, limit: int, persona_id: str | None = None) -> list[dict[str, Any]]:
         """The newest answers, or those one persona took part in, with its influence."""
         columns = [
@@ -174,7 +242,8 @@ class Record:
             return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def _reply(row: Mapping[str, Any]) -> Completion | OptionReading:
+def reply_of(row: Mapping[str, Any]) -> Completion | OptionReading:
+    """What came back, from a call's row with the text of its completion as ``content``."""
     if row["reading"] is not None:
         read = row["reading"]
         return OptionReading(tuple(read["probabilities"]), read["mass"], row["prompt_tokens"], row["seconds"])
@@ -188,21 +257,27 @@ def _put_text(connection: Connection, text: str) -> str:
     return identifier
 
 
-def _put_call(connection: Connection, call: AnyCall) -> str:
+def _put_call(connection: Connection, call: AnyCall, content: Content) -> str:
     put_model(connection, call.identity)
+    full = content is Content.FULL
+    prompt = call.prompt_text
+    if not full:
+        turns = [{**turn, "content": withheld(turn["content"], content)} for turn in json.loads(prompt)]
+        prompt = json.dumps(turns, ensure_ascii=False)
     row: dict[str, Any] = {
         "id": uuid.uuid4().hex,
-        "key": call.key,
+        # Key and seed are digests of the scenario, and would confirm a guess of it.
+        "key": call.key if full else uuid.uuid4().hex,
         "stage": call.stage,
         "model_id": call.identity.id,
-        "prompt_id": _put_text(connection, call.prompt_text),
-        "parameters": call.parameters,
+        "prompt_id": _put_text(connection, prompt),
+        "parameters": call.parameters if full else {**call.parameters, "seed": None},
         "created_at": now(),
     }
     if isinstance(call, Call):
         done = call.completion
         row |= {
-            "completion_id": _put_text(connection, done.text),
+            "completion_id": _put_text(connection, withheld(done.text, content)),
             "finish_reason": done.finish_reason,
             "prompt_tokens": done.prompt_tokens,
             "completion_tokens": done.completion_tokens,

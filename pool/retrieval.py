@@ -143,9 +143,16 @@ class Pool:
                 chosen.append(found)
         return tuple(Example(found.situation, found.persona) for found in chosen)
 
-    def add(self, scenario: Scenario, personas: Sequence[Persona], origin: Origin, panel: Sequence[Placed] = ()) -> int:
+    def add(
+        self,
+        scenario: Scenario,
+        personas: Sequence[Persona],
+        origin: Origin,
+        panel: Sequence[Placed] = (),
+        retrievable: bool = True,
+    ) -> int:
         """Store personas made for a scenario; see `Store.add`."""
-        return self.store.add(scenario, personas, origin, panel)
+        return self.store.add(scenario, personas, origin, panel, retrievable)
 
     def vectors(self, texts: Iterable[str]) -> dict[str, Vectors]:
         """Unit vectors of texts, stored ones where there are any."""

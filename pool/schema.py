@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -121,7 +122,7 @@ class ChangeRow(Base):
     seq: Mapped[int] = mapped_column(Integer, primary_key=True)
     operation: Mapped[str] = mapped_column(String)
     persona_id: Mapped[str] = mapped_column(ForeignKey("personas.id"), index=True)
-    scenario_id: Mapped[str] = mapped_column(ForeignKey("scenarios.id"))
+    scenario_id: Mapped[str] = mapped_column(ForeignKey("scenarios.id"), index=True)
 
 
 class PanelRow(Base):
@@ -131,7 +132,7 @@ class PanelRow(Base):
     scenario_id: Mapped[str] = mapped_column(ForeignKey("scenarios.id"), primary_key=True)
     k: Mapped[int] = mapped_column(Integer, primary_key=True)
     rank: Mapped[int] = mapped_column(Integer, primary_key=True)
-    persona_id: Mapped[str] = mapped_column(ForeignKey("personas.id"))
+    persona_id: Mapped[str] = mapped_column(ForeignKey("personas.id"), index=True)
     relevance: Mapped[float] = mapped_column(Float)
 
 
@@ -180,9 +181,9 @@ class CallRow(Base):
     key: Mapped[str] = mapped_column(Key, index=True)  # equal keys: the same request to the same weights
     stage: Mapped[str] = mapped_column(String)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"))
-    prompt_id: Mapped[str] = mapped_column(ForeignKey("texts.id"))
+    prompt_id: Mapped[str] = mapped_column(ForeignKey("texts.id"), index=True)
     parameters: Mapped[dict[str, object]] = mapped_column(JSON)
-    completion_id: Mapped[str | None] = mapped_column(ForeignKey("texts.id"))
+    completion_id: Mapped[str | None] = mapped_column(ForeignKey("texts.id"), index=True)
     reading: Mapped[dict[str, object] | None] = mapped_column(JSON)
     finish_reason: Mapped[str | None] = mapped_column(String)
     prompt_tokens: Mapped[int] = mapped_column(Integer)
@@ -221,7 +222,7 @@ class MemberRow(Base):
     source: Mapped[str] = mapped_column(String)
     relevance: Mapped[float] = mapped_column(Float)
     reason: Mapped[str] = mapped_column(Text)
-    comment_call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"))
+    comment_call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"), index=True)
     weight: Mapped[float] = mapped_column(Float)
     influence: Mapped[float | None] = mapped_column(Float)
     record: Mapped[dict[str, object]] = mapped_column(JSON)
@@ -233,8 +234,34 @@ class AnswerCallRow(Base):
     __tablename__ = "answer_calls"
     answer_id: Mapped[str] = mapped_column(ForeignKey("answers.id"), primary_key=True)
     position: Mapped[int] = mapped_column(Integer, primary_key=True)
-    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"))
+    call_id: Mapped[str] = mapped_column(ForeignKey("calls.id"), index=True)
     reused: Mapped[bool] = mapped_column()
+
+
+class AttributionRow(Base):
+    """How an answer's influences were found by one method; `record` holds what only that method has."""
+
+    __tablename__ = "attributions"
+    answer_id: Mapped[str] = mapped_column(ForeignKey("answers.id"), primary_key=True)
+    method: Mapped[str] = mapped_column(String, primary_key=True)
+    meaning: Mapped[str] = mapped_column(Text)
+    version: Mapped[str] = mapped_column(String)
+    created_at: Mapped[str] = mapped_column(String)
+    record: Mapped[dict[str, object]] = mapped_column(JSON)
+
+
+class InfluenceRow(Base):
+    """How much one persona moved an answer by one method; no value where that is undefined."""
+
+    __tablename__ = "influences"
+    __table_args__ = (
+        ForeignKeyConstraint(["answer_id", "method"], ["attributions.answer_id", "attributions.method"]),
+        Index("ix_influences_persona_id", "persona_id"),
+    )
+    answer_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    method: Mapped[str] = mapped_column(String, primary_key=True)
+    persona_id: Mapped[str] = mapped_column(ForeignKey("personas.id"), primary_key=True)
+    value: Mapped[float | None] = mapped_column(Float)
 
 
 class FailureRow(Base):

@@ -26,8 +26,10 @@ from ethos.scenario import Scenario
 _PERSONA = [getattr(schema.PersonaRow, attribute) for attribute in ATTRIBUTES]
 
 # Asked for every question, so put to the driver as they are.
+# A forgetting rewrites the past: whoever stands before one knows links and situations that are no more.
 _HISTORY = (
-    "SELECT (SELECT max(seq) FROM changes), seq, link, (SELECT link FROM ledger WHERE seq = ?) "
+    "SELECT (SELECT max(seq) FROM changes), seq, link, (SELECT link FROM ledger AS seen WHERE seq = ? AND NOT EXISTS "
+    "(SELECT 1 FROM ledger AS later WHERE later.seq > seen.seq AND later.operation = 'forget')) "
     "FROM ledger ORDER BY seq DESC LIMIT 1"
 )
 _HAS_PANEL = "SELECT 1 FROM panels WHERE scenario_id = ? AND k = ?"
@@ -124,11 +126,19 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, scenario: Scenario, personas: Sequence[Persona], origin: Origin, panel: Sequence[Placed] = ()) -> int:
+    def add(
+        self,
+        scenario: Scenario,
+        personas: Sequence[Persona],
+        origin: Origin,
+        panel: Sequence[Placed] = (),
+        retrievable: bool = True,
+    ) -> int:
         """Store personas made for a scenario, and the panel they complete, in one transaction.
 
         A persona that is there already gains an origin; it is never stored twice. The panel row is written last and
-        marks the scenario done; an earlier complete panel of the same size is kept.
+        marks the scenario done; an earlier complete panel of the same size is kept. Where they are not to be
+        retrievable, as when the scenario's text is withheld, no question finds them by it.
 
         Returns:
             How many of the personas are new to the pool.
@@ -137,12 +147,14 @@ class Store:
             put_scenario(connection, scenario)
             if origin.model:
                 put_model(connection, origin.model)
-            new = sum(self._put_persona(connection, scenario, persona, origin) for persona in personas)
+            new = sum(self._put_persona(connection, scenario, persona, origin, retrievable) for persona in personas)
             if panel and len(panel_members(connection, scenario.key, len(panel))) < len(panel):
                 _replace_panel(connection, scenario.key, panel)
         return new
 
-    def _put_persona(self, connection: Connection, scenario: Scenario, persona: Persona, origin: Origin) -> bool:
+    def _put_persona(
+        self, connection: Connection, scenario: Scenario, persona: Persona, origin: Origin, retrievable: bool
+    ) -> bool:
         row = {"id": persona.id, **persona.as_dict(), "created_at": now()}
         new = connection.execute(insert(schema.PersonaRow).values(row).on_conflict_do_nothing()).rowcount > 0
         values = {
@@ -160,7 +172,7 @@ class Store:
         kept = connection.execute(select(schema.MergeRow.kept_id).filter_by(duplicate_id=persona.id)).scalar()
         serving = kept or persona.id
         status = connection.execute(select(schema.PersonaRow.status).filter_by(id=serving)).scalar_one()
-        if status == "active":
+        if retrievable and status == "active":
             link(connection, serving, scenario.key)
         return new
 

@@ -19,6 +19,7 @@ import pytest
 
 from ethos import Ethos, Scenario
 from ethos.calls import Failure
+from ethos.influence_methods import Method, find_influence
 from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.pool.duplicates import Pair, merge
@@ -151,6 +152,7 @@ def used_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Ethos(folder, **roles) as ethos:
         for situation in _SITUATIONS:
             answer = ethos.answer(situation)
+        find_influence(ethos, answer.answer_id, Method.TEXTUAL)
         pool = ethos.pool
         kept, duplicate = (ethos.pool.retrieve(Scenario(text), 6).members[0].persona for text in _SITUATIONS)
         merge(pool.database, [Pair(kept, duplicate, 0.99, 0.9)])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from ethos.cleaning import digest
+from ethos.errors import ConfigurationError
 
 # A keyword of ours, beside an object's properties: its string values must differ from each other, case ignored.
 DISTINCT = "x-distinct"
@@ -118,6 +119,24 @@ class OptionReading:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a model holds a text that it did not have to write.
+
+    Attributes:
+        log_probability: Natural logarithm of the text's probability after its prompt; 0 at most.
+        tokens: How many tokens the text has, its end not counted.
+    """
+
+    log_probability: float
+    tokens: int
+
+    @property
+    def per_token(self) -> float:
+        """The mean over tokens, in nats."""
+        return self.log_probability / self.tokens
+
+
 @runtime_checkable
 class LanguageModel(Protocol):
     """A chat model, batch first."""
@@ -156,6 +175,31 @@ class StreamingModel(LanguageModel, Protocol):
         Raises:
             ModelError: As `generate`; pieces may have been told by then.
         """
+
+
+@runtime_checkable
+class ScoringModel(LanguageModel, Protocol):
+    """A chat model that can also tell how likely a given text is."""
+
+    def log_likelihoods(self, pairs: Sequence[tuple[tuple[Message, ...], str]]) -> list[Likelihood]:
+        """How likely each text is as the reply to its prompt; one batch, nothing is written.
+
+        Raises:
+            ModelError: A prompt and its text are longer than the model's context.
+        """
+
+
+def scoring(model: LanguageModel) -> ScoringModel:
+    """The same model, as one that tells how likely a text is.
+
+    Raises:
+        ConfigurationError: It cannot: servers tell probabilities only of what they write.
+    """
+    if isinstance(model, ScoringModel):
+        return model
+    raise ConfigurationError(
+        f"{model.identity.name} cannot tell how likely a given text is", "name a local model: transformers:NAME"
+    )
 
 
 def user(content: str, system: str = "") -> tuple[Message, ...]:

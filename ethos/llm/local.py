@@ -18,7 +18,7 @@ from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from ethos.errors import ConfigurationError, ModelError
-from ethos.llm import Completion, FinishReason, Message, ModelIdentity, OptionReading, Request
+from ethos.llm import Completion, FinishReason, Likelihood, Message, ModelIdentity, OptionReading, Request
 from ethos.llm.batches import Family, batches, shared_prefix
 from ethos.llm.cache import Reading
 from ethos.llm.packed import pack
@@ -189,6 +189,37 @@ class LocalModel:
         seconds = time.perf_counter() - started
         return [self._reading(spellings.values(), found[i], labels, len(row), seconds) for i, row in enumerate(rows)]
 
+    def log_likelihoods(self, pairs: Sequence[tuple[tuple[Message, ...], str]]) -> list[Likelihood]:
+        """Read each text as the reply to its prompt, without writing; what prompts share is read once.
+
+        Raises:
+            ModelError: A prompt and its text are longer than the model's context.
+            ConfigurationError: The model cannot be loaded.
+        """
+        texts = [list(self._tokenizer.encode(text, add_special_tokens=False)) for _, text in pairs]
+        rows = [self._encode(prompt, len(text)) for (prompt, _), text in zip(pairs, texts, strict=True)]
+        found: dict[int, float] = {}
+        with torch.inference_mode():
+            for batch in self._batches(rows, max(map(len, texts), default=0), scored=True):
+                reading, order = self._read(rows, batch)
+                scored = [texts[i] for i in order]
+                # Laid out after the prompts are, so that no text is read as a part that prompts share.
+                reading.branch(range(len(order)), scored)
+                found |= dict(zip(order, self._scores(reading, scored), strict=True))
+        return [Likelihood(found[i], len(text)) for i, text in enumerate(texts)]
+
+    def _scores(self, reading: Reading, texts: Sequence[list[int]]) -> list[float]:
+        """Log probability of the text at the end of each row."""
+        width = max(map(len, texts))
+        logits = self._logits(reading, width + 1)
+        scores = []
+        for row, text in enumerate(texts):
+            # The first token is foretold where the prompt ends; padding stands between that and a shorter text.
+            places = [0, *range(width - len(text) + 1, width)][: len(text)]
+            told = torch.log_softmax(logits[row, places].float(), dim=-1)
+            scores.append(float(told.gather(1, torch.tensor(text, device=told.device)[:, None]).sum()))
+        return scores
+
     def _reading(
         self, spelled: Iterable[str], values: list[float], labels: Sequence[str], read: int, seconds: float
     ) -> OptionReading:
@@ -198,12 +229,17 @@ class LocalModel:
         probabilities, mass = gather(by_label, labels)
         return OptionReading(probabilities, mass, read, seconds)
 
-    def _batches(self, rows: list[list[int]], room: int) -> list[tuple[Family, ...]]:
-        """What is computed together: no more rows than the longest of them with `room` more tokens allow."""
+    def _batches(self, rows: list[list[int]], room: int, scored: bool = False) -> list[tuple[Family, ...]]:
+        """What is computed together: no more rows than the longest of them with `room` more tokens allow.
+
+        Scored tokens take room for the scores of the whole vocabulary as well.
+        """
         if not rows:
             return []
-        tokens = max(map(len, rows)) + room
-        return list(batches(rows, max(1, min(MOST_ROWS, CACHE_BYTES // (tokens * self._token_bytes)))))
+        needed = (max(map(len, rows)) + room) * self._token_bytes
+        if scored:
+            needed += (room + 1) * int(self._model.config.vocab_size) * self._dtype.itemsize
+        return list(batches(rows, max(1, min(MOST_ROWS, CACHE_BYTES // needed))))
 
     @cached_property
     def _token_bytes(self) -> int:
@@ -236,6 +272,10 @@ class LocalModel:
 
     def _advance(self, reading: Reading) -> torch.Tensor:
         """Read what is unread; returns the logits after each row, (rows, vocabulary)."""
+        return self._logits(reading, 1)[:, -1]
+
+    def _logits(self, reading: Reading, columns: int) -> torch.Tensor:
+        """Read what is unread; returns the logits after each of the last columns, (rows, columns, vocabulary)."""
         read = reading.cache.get_seq_length()
         output = self._model(
             input_ids=reading.ids[:, read:],
@@ -243,9 +283,9 @@ class LocalModel:
             position_ids=reading.positions[:, read:],
             past_key_values=reading.cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=columns,
         )
-        return output.logits[:, -1]  # type: ignore[no-any-return]
+        return output.logits  # type: ignore[no-any-return]
 
     def _spellings(self, labels: Sequence[str]) -> dict[int, str]:
         """Token id to label, for every token of the vocabulary that spells one of the labels."""

@@ -1,0 +1,118 @@
+"""`ethos audit show`, `influence` and `replay`: what made an answer, and what would have made another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ethos.cli.options import as_json, model_options, pool_options, settings
+
+METHODS = ("textual", "leave-one-out", "shapley", "runner-up", "order")
+
+
+@click.command()
+@click.argument("identifier", metavar="ANSWER_ID")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write one self-contained page instead; an older one there is replaced.",
+)
+@pool_options
+@as_json
+def show(identifier: str, html: Path | None, as_json: bool, **given: Any) -> None:
+    """Show the whole lineage of an answer: panel, comments, influences and every model call behind it.
+
+    The page and --json hold every prompt as sent and every reply as received.
+    """
+    from ethos.cli.render import print_json
+    from ethos.cli.render_audit import show_lineage
+    from ethos.lineage import lineage, lineage_page, save_page
+    from ethos.pool.database import Database
+    from ethos.pool.record import Record
+
+    database = Database(settings(given).pool)
+    found = lineage(Record(database), identifier)
+    database.close()
+    if html is not None:
+        save_page(lineage_page(found), html)
+    if as_json:
+        print_json(found)
+    elif html is None:
+        show_lineage(found)
+    else:
+        click.echo(f"Lineage of answer {found['answer_id'][:12]} written to {html}.")
+
+
+@click.command()
+@click.argument("identifier", metavar="ANSWER_ID")
+@click.option("--method", type=click.Choice(METHODS), required=True, help="How influence is found.")
+@click.option(
+    "--nli", envvar="ETHOS_NLI", default="", help="For textual: an entailment classifier, folder or hub name."
+)
+@click.option("--threshold", type=click.FloatRange(0, 1), help="For textual: from which a comment supports a sentence.")
+@click.option("--by", default="", metavar="MODEL", help="Ask this model in place of the one that answered.")
+@model_options
+@as_json
+def influence(
+    identifier: str, method: str, nli: str, threshold: float | None, by: str, as_json: bool, **given: Any
+) -> None:
+    """Find how much each persona moved an answer, by another method than its own; the result is stored.
+
+    \b
+    textual        which sentences each comment supports (Overton)
+    leave-one-out  the answer without each persona (Overton: its likelihood; distributional: exact, no model call)
+    shapley        the same, over all subsets of at most 6 personas
+    runner-up      the answer that the next best comment gives (steerable)
+    order          whether the order of comments or options matters
+    """
+    from ethos.cli.render import print_json, stages
+    from ethos.cli.render_audit import show_influence
+    from ethos.influence_methods import Method, agreement, find_influence, influences
+    from ethos.pipeline import Ethos
+
+    with Ethos(settings=settings(given)) as ethos, stages() as progress:
+        progress(f"finding influences: {method}")
+        answer, found = find_influence(ethos, identifier, Method(method), nli=nli, threshold=threshold, by=by)
+        known = influences(ethos.record, answer)
+    result = {"answer_id": answer.answer_id, **found.as_dict(), "agreement": agreement(known)}
+    if as_json:
+        print_json(result)
+    else:
+        show_influence(result, {member.persona.id: member.persona.name for member in answer.panel.members})
+
+
+@click.command()
+@click.argument("identifier", metavar="ANSWER_ID")
+@click.option("--without", multiple=True, metavar="PERSONA_ID", help="Answer again without this member; repeatable.")
+@click.option("--with", "added", multiple=True, metavar="PERSONA_ID", help="And with this persona; repeatable.")
+@click.option("--record", is_flag=True, help="Store what another panel answers as an answer of its own.")
+@model_options
+@as_json
+def replay(
+    identifier: str, without: tuple[str, ...], added: tuple[str, ...], record: bool, as_json: bool, **given: Any
+) -> None:
+    """Run an answer again from its record, and say whether all is identical or where it diverged.
+
+    Every call is sent as it was sent, to the model that the record names. With another panel, prompts are composed
+    anew. Exit code 4: it diverged.
+    """
+    from ethos.cli.render import print_json, stages
+    from ethos.cli.render_audit import show_replay, show_swap
+    from ethos.panel_swap import swap
+    from ethos.pipeline import Ethos
+    from ethos.replay import replay
+
+    if record and not (without or added):
+        raise click.UsageError("--record is for another panel: a replay that is identical is in the record already.")
+    with Ethos(settings=settings(given)) as ethos, stages() as progress:
+        progress("running the answer again")
+        if without or added:
+            swapped = swap(ethos, identifier, without, added, keep=record)
+            print_json(swapped.as_dict()) if as_json else show_swap(swapped.as_dict())
+            return
+        again = replay(ethos, identifier).as_dict()
+    print_json(again) if as_json else show_replay(again)
+    if not again["identical"]:
+        raise SystemExit(4)

@@ -1,0 +1,67 @@
+"""The whole lineage of an answer: what was available, what was used, and what each persona is known to have moved.
+
+Reads the record and writes pages; computes nothing anew and calls no model.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ethos.audit import show_answer
+from ethos.errors import InputError
+from ethos.influence_methods import agreement, influences
+from ethos.pool.record import Record
+
+MARK = "Ethos answer lineage"  # by which a page is known as ours
+
+
+def lineage(record: Record, identifier: str) -> dict[str, Any]:
+    """One answer with all that the record holds of it, as plain JSON values.
+
+    Returns:
+        The answer's own JSON, and: ``version``, ``request`` and ``embedder`` of the run; ``cut``, the calls whose reply
+        was cut at the token limit; ``attributions``, the influences by every method known so far, with what the methods
+        agree on under ``agreement``; ``model_calls``, as sent and received.
+
+    Raises:
+        InputError: No answer's id starts with this, or several do.
+    """
+    found = show_answer(record, identifier)
+    answer = record.answer(found["answer_id"])
+    attributions = influences(record, answer)
+    return {
+        **found,
+        **record.circumstances(answer.answer_id),
+        "cut": [call["id"] for call in found["model_calls"] if call["finish_reason"] == "length"],
+        "attributions": [one.as_dict() for one in attributions],
+        "agreement": agreement(attributions),
+    }
+
+
+def lineage_page(found: dict[str, Any]) -> str:
+    """A lineage as one HTML page that needs nothing from elsewhere and runs no script; every text in it is escaped."""
+    from jinja2 import Environment, StrictUndefined  # late: only a page needs it
+
+    template = (files("ethos.data") / "lineage.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    names = {member["persona_id"]: member["name"] for member in found["panel"]}
+    textual = next((one for one in found["attributions"] if one["method"] == "textual"), None)
+    return environment.from_string(template).render(
+        mark=MARK, found=found, names=names, trace=textual and textual["details"]
+    )
+
+
+def save_page(html: str, path: Path) -> None:
+    """Write a page; an older lineage there is replaced, nothing else ever is.
+
+    Raises:
+        InputError: Another file is there, or the page cannot be written.
+    """
+    try:
+        if path.exists() and MARK.encode() not in path.read_bytes()[:1000]:
+            raise InputError(f"{path} exists and is no lineage of an answer", "name another file with --html")
+        path.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the page cannot be written to {path}: {error.strerror}", "name another file") from error

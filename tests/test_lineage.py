@@ -1,0 +1,179 @@
+"""The lineage of an answer: all that the record holds of it, as text, JSON and one page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ethos import Ethos
+from ethos.answer import Answer
+from ethos.cli import main as command_line
+from ethos.embedding import Embedder, open_embedder
+from ethos.errors import InputError
+from ethos.influence_methods import Method, find_influence
+from ethos.lineage import MARK, lineage, lineage_page, save_page
+from ethos.llm import Request
+from ethos.llm.scripted import ScriptedModel
+
+SHOT = "Getting a <b>flu</b> vaccine & every winter"
+SCRIPT = "<script>alert('x')</script> It should be so."
+
+
+def persona_reply(request: Request) -> str:
+    assert request.schema
+    properties, seed = json.loads(request.schema)["properties"], request.seed
+    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
+    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
+    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
+
+
+class Page(HTMLParser):
+    """What a browser would see: text, tags and addresses."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.tags, self.addresses = "", set[str](), list[str]()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in {"href", "src", "action", "data"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    return open_embedder()
+
+
+@pytest.fixture
+def ethos(tmp_path: Path, embedder: Embedder) -> Iterator[Ethos]:
+    roles = {
+        "model": ScriptedModel(lambda _: "All agree. Bread is dear.", lambda _: {"A": 0.7, "B": 0.3, "1": 1}, "main"),
+        "comment_model": ScriptedModel(lambda r: f"{SCRIPT} Number {r.seed}." + " word" * 250, name="comments"),
+        "persona_model": ScriptedModel(persona_reply, name="personas"),
+    }
+    with Ethos(tmp_path / "pool", embedder=embedder, **roles) as opened:
+        yield opened
+
+
+def run(pool: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(command_line, [*arguments, "--pool", str(pool)])
+
+
+def page_of(ethos: Ethos, answer: Answer) -> Page:
+    return Page(lineage_page(lineage(ethos.record, answer.answer_id)))
+
+
+def test_it_holds_the_answer_and_all_that_made_it(ethos: Ethos) -> None:
+    answer = ethos.answer(SHOT, seed=3)
+    found = lineage(ethos.record, answer.answer_id[:12])
+    assert answer.as_dict().items() <= found.items()
+    assert json.loads(json.dumps(found)) == found
+    assert re.fullmatch(r"\d+\.\d+.*", found["version"])
+    assert len(found["request"]) == 32
+    assert [call["stage"] for call in found["model_calls"]] == ["persona"] * 6 + ["comment"] * 6 + ["main"]
+    assert found["cut"] == [call["id"] for call in found["model_calls"][6:12]]
+    assert {"prompt", "completion", "parameters", "created_at", "finish_reason"} <= found["model_calls"][-1].keys()
+    assert [one["method"] for one in found["attributions"]] == ["answer"]
+    assert found["agreement"] == []
+
+
+def test_influences_that_were_found_later_are_part_of_it(ethos: Ethos) -> None:
+    answer = ethos.answer(SHOT)
+    find_influence(ethos, answer.answer_id, Method.TEXTUAL)
+    found = lineage(ethos.record, answer.answer_id)
+    assert [one["method"] for one in found["attributions"]] == ["answer", "textual"]
+    assert found["agreement"][0]["methods"] == ["answer", "textual"]
+    page = page_of(ethos, answer)
+    assert "Bread is dear. (unsupported)" in page.text
+    assert "In no sentence:" in page.text
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked"),
+    [
+        ("overton", {}),
+        ("overton", {"options": ("Yes", "No")}),
+        ("steerable", {"attribute": "Autonomy"}),
+        ("steerable", {"attribute": "POLPARTY_Democrat", "options": ("Yes", "No")}),
+        ("distributional", {"options": ("Yes", "No")}),
+    ],
+)
+def test_the_page_shows_every_prompt_and_reply_and_runs_nothing(ethos: Ethos, mode: str, asked: dict[str, Any]) -> None:
+    answer = ethos.answer(SHOT, mode, **asked)
+    page = page_of(ethos, answer)
+    for call in lineage(ethos.record, answer.answer_id)["model_calls"]:
+        assert all(message["content"] in page.text for message in call["prompt"])
+        assert call["completion"] is None or call["completion"] in page.text
+    assert not page.tags & {"script", "b", "img", "link", "iframe", "object", "form"}
+    assert all(address.startswith("#") for address in page.addresses)
+    assert SHOT in page.text
+    assert SCRIPT in page.text
+
+
+def test_every_address_of_the_page_is_on_it(ethos: Ethos) -> None:
+    answer = ethos.answer(SHOT)
+    html = lineage_page(lineage(ethos.record, answer.answer_id))
+    assert {address[1:] for address in Page(html).addresses} <= set(re.findall(r'id="(\w+)"', html))
+    assert "http" not in html.replace("http-equiv", "")
+
+
+def test_a_page_replaces_an_older_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "lineage.html"
+    for html in (f"<html>{MARK} 1", f"<html>{MARK} 2"):
+        save_page(html, path)
+        assert path.read_text(encoding="utf-8") == html
+    path.write_text("my thesis", encoding="utf-8")
+    with pytest.raises(InputError, match="exists and is no lineage of an answer"):
+        save_page(f"<html>{MARK}", path)
+    with pytest.raises(InputError, match="cannot be written"):
+        save_page("", tmp_path / "no" / "folder.html")
+    assert path.read_text(encoding="utf-8") == "my thesis"
+
+
+def test_the_command_shows_it_as_text_json_and_page(ethos: Ethos, tmp_path: Path) -> None:
+    answer = ethos.answer(SHOT)
+    pool, out = tmp_path / "pool", tmp_path / "lineage.html"
+    shown = run(pool, "audit", "show", answer.answer_id[:12])
+    assert shown.exit_code == 0, shown.output
+    assert "All agree." in shown.stdout
+    assert "Model calls" in shown.stdout
+    assert json.loads(run(pool, "audit", "show", answer.answer_id, "--json").stdout)["seed"] == 0
+    written = run(pool, "audit", "show", answer.answer_id, "--html", str(out))
+    assert written.stdout == f"Lineage of answer {answer.answer_id[:12]} written to {out}.\n"
+    assert Page(out.read_text(encoding="utf-8")).text.count(answer.answer_id) == 1
+    assert run(pool, "audit", "show", "f" * 32).exit_code == 1
+
+
+def test_the_command_finds_influences_and_shows_what_they_agree_on(ethos: Ethos, tmp_path: Path) -> None:
+    answer = ethos.answer(SHOT)
+    shown = run(tmp_path / "pool", "audit", "influence", answer.answer_id[:12], "--method", "textual")
+    assert shown.exit_code == 0, shown.output
+    assert "Bread is dear. (unsupported)" in shown.stdout
+    assert "answer and textual" in shown.stdout
+    found = json.loads(run(tmp_path / "pool", "audit", "influence", answer.answer_id, "--method", "textual",
+                           "--threshold", "1", "--json").stdout)  # fmt: skip
+    assert found["details"]["unsupported"] == [0, 1]
+    assert found["influences"] == {member.persona.id: 0.0 for member in answer.panel.members}
+    refused = run(tmp_path / "pool", "audit", "influence", answer.answer_id, "--method", "runner-up")
+    assert refused.exit_code == 1
+    assert "use --method textual or leave-one-out or shapley or order" in refused.stderr
+
+
+def test_the_command_says_which_calls_cannot_be_replayed(ethos: Ethos, tmp_path: Path) -> None:
+    answer = ethos.answer(SHOT)
+    refused = run(tmp_path / "pool", "audit", "replay", answer.answer_id)
+    assert refused.exit_code == 1
+    assert "unknown model backend 'scripted'" in refused.stderr
+    usage = run(tmp_path / "pool", "audit", "replay", answer.answer_id, "--record")
+    assert usage.exit_code == 2
