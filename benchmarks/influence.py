@@ -90,7 +90,7 @@ class Score:
     Attributes:
         ranks: Of the one copied, 1 is the highest influence; ties share the mean rank.
         first: Whether it alone had the highest.
-        silent: Whether the irrelevant comment had no influence, or none above the noise floor.
+        silent: Whether the irrelevant comment had no influence, or none, for or against, above the noise floor.
     """
 
     ranks: list[float] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Score:
         above, level = sum(value > own for value in told), sum(value == own for value in told)
         self.ranks.append(above + (level + 1) / 2)
         self.first.append(above == 0 and level == 1)
-        self.silent.append(told[planted.irrelevant] <= (floor or 0.0))
+        self.silent.append(abs(told[planted.irrelevant]) <= (floor or 0.0))
 
 
 def plant(panel: StarterPanel, size: int, rng: random.Random) -> Planted:
