@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from click.testing import CliRunner
 from ethos import Ethos
 from ethos.cli import main
 from ethos.embedding import Embedder, open_embedder
-from ethos.llm import Completion, Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import OriginKind
 from ethos.pool.starter import starter_panels
@@ -33,19 +33,10 @@ def filled(tmp_path: Path, embedder: Embedder) -> Path:
     return tmp_path / "pool"
 
 
-class Slow(ScriptedModel):
-    """Tells its text word by word."""
-
-    def stream(self, request: Request, on_text: Callable[[str], None]) -> Completion:
-        [completion] = self.generate([request])
-        for word in completion.text.split(" "):
-            on_text(word if completion.text.startswith(word) else f" {word}")
-        return completion
-
-
 @pytest.fixture
 def scripted(filled: Path, embedder: Embedder) -> Iterator[Ethos]:
-    with Ethos(filled, model=Slow(lambda _: "They all see it in their way."), embedder=embedder) as ethos:
+    model = ScriptedModel(lambda _: "They all see it in their way.", lambda _: {"A": 0.6, "B": 0.3})
+    with Ethos(filled, model=model, embedder=embedder) as ethos:
         yield ethos
 
 
@@ -85,6 +76,6 @@ def test_the_command_prints_the_text_alone_and_says_where_it_is_recorded(filled:
     assert plain.exit_code == 0, plain.output
     streamed = CliRunner().invoke(main, [*arguments, "--stream"])
     assert streamed.exit_code == 0, streamed.output
-    assert streamed.stdout.strip() in plain.stdout.replace("\\n", "\n").replace('\\"', '"')
+    assert streamed.stdout == json.loads(plain.stdout)["output"] + "\n"
     assert "Recorded: ethos audit show" in streamed.stderr
     assert CliRunner().invoke(main, [*arguments, "--stream", "--json"]).exit_code == 2
