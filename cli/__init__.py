@@ -12,7 +12,6 @@ import click
 
 from ethos.cli.answer import answer
 from ethos.cli.audit import audit
-from ethos.cli.audit_influence import influence, replay, show
 from ethos.cli.pool import pool
 from ethos.cli.upkeep import doctor
 from ethos.errors import EthosError
@@ -51,8 +50,6 @@ def main() -> None:
     """
 
 
-for command in (show, influence, replay):
-    audit.add_command(command)
 main.add_command(pool)
 main.add_command(answer)
 main.add_command(audit)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ethos.cli.audit_influence import influence, replay, show
 from ethos.cli.audit_keep import export, forget, purge, verify
 from ethos.cli.audit_search import diff, search, stats
 from ethos.cli.options import as_json, pool_options, settings
@@ -37,42 +38,6 @@ def list_(limit: int, as_json: bool, **given: Any) -> None:
             ("id", "at", "mode", "scenario", "answer"),
             [(a["answer_id"][:12], a["created_at"], a["mode"], a["scenario"][:60], a["output"][:60]) for a in found],
         )
-
-
-@audit.command()
-@click.argument("identifier", metavar="ANSWER_ID")
-@pool_options
-@as_json
-def show(identifier: str, as_json: bool, **given: Any) -> None:
-    """Show one answer with its panel, comments, influences and every model call behind it."""
-    from ethos.audit import show_answer as lineage
-    from ethos.cli.render import print_json, show_answer, table
-    from ethos.pipeline import Ethos
-
-    with Ethos(settings=settings(given)) as ethos:
-        found = lineage(ethos.record, identifier)
-    if as_json:
-        print_json(found)
-        return
-    show_answer(found)
-    table(
-        ("stage", "model", "revision", "prompt", "read", "written", "finished", "seconds", "reused"),
-        [
-            (
-                c["stage"],
-                c["model"],
-                c["model_revision"],
-                c["prompt_id"][:12],
-                c["prompt_tokens"],
-                c["completion_tokens"],
-                c["finish_reason"] or "reading",
-                c["seconds"],
-                "yes" if c["reused"] else "no",
-            )
-            for c in found["model_calls"]
-        ],
-        "Model calls",
-    )
 
 
 @audit.command()
@@ -112,5 +77,5 @@ def persona(identifier: str, limit: int, as_json: bool, **given: Any) -> None:
     )
 
 
-for _command in (search, stats, diff, verify, export, purge, forget):
+for _command in (show, influence, replay, search, stats, diff, verify, export, purge, forget):
     audit.add_command(_command)
