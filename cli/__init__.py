@@ -39,9 +39,10 @@ def main() -> None:
 
     \b
     Start here:
-      ethos pool build scenarios.txt
+      ethos pool init
       ethos answer "Should a hospital tell a dying patient the truth?"
       ethos audit list
+      ethos doctor
 
     The default model is a 135M demonstration model: it shows the machinery, not good answers. Name a larger one with
     --model transformers:NAME_OR_FOLDER, or an endpoint with --model openai:NAME --base-url URL.
