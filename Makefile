@@ -23,9 +23,10 @@ $(VENV)/.bench: $(VENV)/.ready constraints-bench.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --constraint constraints-bench.txt --editable '.[bench]'
 	touch $@
 
-# Mutated files against each importer, a minute each.
+# A hundred rounds of killed processes, two hundred sequences of uses, and mutated files against each importer.
 stress: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[stress]'
+	$(BIN)/python -m pytest -m stress
 	$(BIN)/python tests/fuzz_importers.py lines -max_total_time=60
 	$(BIN)/python tests/fuzz_importers.py parquet -max_total_time=60
 
