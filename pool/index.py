@@ -16,25 +16,20 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from ethos.cleaning import short_digest
 from ethos.embedding import Embedder, Vectors
 from ethos.errors import PoolDamaged
 from ethos.persona import ATTRIBUTES
 from ethos.pool.demand import values_at_stake
-from ethos.pool.growing import Growing
-from ethos.pool.nearest import Nearest
-from ethos.pool.selection import Candidates, slots
+from ethos.pool.holdings import ID, VALUES, Personas, Scenarios, Values
+from ethos.pool.selection import Candidates
 from ethos.pool.snapshot import Arrays, Position, Snapshots
 from ethos.pool.store import Store
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
 
 NEIGHBOURS = 100
-SNAPSHOT = (
-    5_000  # changes from which on a snapshot is worth its writing: a second's reading from SQL is five times that
-)
+SNAPSHOT = 5_000  # changes from which on a snapshot is worth writing: SQL gives some 40,000 a second
 REMEMBERED = 4096  # vectors of scenarios that were asked
-_VALUES = 2  # texts that say what a persona stands for: its core value and its right/duty
 _CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
 
 
@@ -61,8 +56,7 @@ class Neighbourhood:
     stakes: NDArray[np.float64]
 
 
-_ID = "S32"
-_NO_IDS = np.empty(0, dtype=_ID)
+_NO_IDS = np.empty(0, dtype=ID)
 NOTHING = Neighbourhood(
     Candidates(np.empty(0), np.empty((0, 2), dtype=np.int64), np.empty((0, len(ATTRIBUTES)), dtype=np.uint64)),
     _NO_IDS,
@@ -171,8 +165,8 @@ class ScenarioIndex:
         numbers, values = np.unique(self._personas.values.rows[rows], return_inverse=True)
         # In the order of their digests, not of their coming: who came first must not settle a tie.
         numbers, place = self._values.ordered(numbers)
-        values = place[values].reshape(-1, _VALUES)
-        pairs = np.unique(np.repeat(where, _VALUES) * len(numbers) + values[again].ravel())
+        values = place[values].reshape(-1, VALUES)
+        pairs = np.unique(np.repeat(where, VALUES) * len(numbers) + values[again].ravel())
         vectors = self._values.vectors.rows[numbers]
         found = np.stack(np.divmod(pairs, len(numbers)), axis=1)
         stakes = values_at_stake(query, self._scenarios.nearest.vectors[near], found, vectors)
@@ -210,9 +204,9 @@ class ScenarioIndex:
     def _clear(self) -> None:
         self._position = Position()
         self._kept = 0  # the last change in the snapshot
-        self._scenarios = _Scenarios()
-        self._personas = _Personas()
-        self._values = _Values()
+        self._scenarios = Scenarios()
+        self._personas = Personas()
+        self._values = Values()
 
     def _arrays(self) -> Arrays:
         parts = {
@@ -223,9 +217,9 @@ class ScenarioIndex:
         return {f"{name}_{key}": array for name, part in parts.items() for key, array in part.items()}
 
     def _restore(self, position: Position, arrays: Arrays) -> None:
-        self._scenarios = _Scenarios.of(_part(arrays, "scenario"))
-        self._personas = _Personas.of(_part(arrays, "persona"))
-        self._values = _Values.of(_part(arrays, "value"), len(self._personas.ids))
+        self._scenarios = Scenarios.of(_part(arrays, "scenario"))
+        self._personas = Personas.of(_part(arrays, "persona"))
+        self._values = Values.of(_part(arrays, "value"), len(self._personas.ids))
         self._position, self._kept = position, position.change
 
     def _follow(self) -> None:
@@ -271,173 +265,3 @@ class ScenarioIndex:
 
 def _part(arrays: Arrays, name: str) -> Arrays:
     return {key.removeprefix(f"{name}_"): array for key, array in arrays.items() if key.startswith(f"{name}_")}
-
-
-class _Scenarios:
-    """The scenarios that have personas, or had some.
-
-    Attributes:
-        ids: By row.
-        row: By id.
-        links: Rows of each one's active personas.
-        emptied: Rows of those without any.
-        situations: Of each a number for the text of its situation.
-        nearest: Their vectors.
-    """
-
-    def __init__(self) -> None:
-        self.ids = Growing((), _ID)
-        self.row: dict[str, int] = {}
-        self.links: list[list[int]] = []
-        self.emptied: set[int] = set()
-        self.situations = Growing((), np.uint64)
-        self.nearest = Nearest()
-
-    def arrays(self) -> Arrays:
-        """All there is, for a snapshot."""
-        linked = np.array([len(held) for held in self.links])
-        links = np.fromiter(chain.from_iterable(self.links), dtype=np.int64)
-        own = {"ids": self.ids.rows, "situations": self.situations.rows, "linked": linked, "links": links}
-        return own | self.nearest.arrays()
-
-    @classmethod
-    def of(cls, arrays: Arrays) -> _Scenarios:
-        """From `arrays`."""
-        made = cls()
-        made.ids.extend(arrays["ids"])
-        made.situations.extend(arrays["situations"])
-        made.row = _rows(arrays["ids"])
-        links, ends = arrays["links"].tolist(), np.cumsum(arrays["linked"]).tolist()
-        made.links = [links[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        made.emptied = {row for row, held in enumerate(made.links) if not held}
-        made.nearest = Nearest.of(arrays)
-        return made
-
-    def add(self, situations: dict[str, str], vectors: dict[str, Vectors]) -> None:
-        """Take in new scenarios by id."""
-        if not situations:
-            return
-        self.row |= {scenario_id: row for row, scenario_id in enumerate(situations, start=len(self.ids))}
-        self.ids.extend(list(situations))
-        self.links += [[] for _ in situations]
-        self.situations.extend([short_digest(text) for text in situations.values()])
-        self.nearest.add(np.stack([vectors[text] for text in situations.values()]))
-
-    def follow(self, added: bool, persona: int, scenario_id: str) -> None:
-        """Link a persona's row to a scenario, or unlink it."""
-        row = self.row[scenario_id]
-        held = self.links[row]
-        held.append(persona) if added else held.remove(persona)
-        self.emptied.discard(row) if held else self.emptied.add(row)
-
-    def copies(self, situation: str) -> list[int]:
-        """Rows of the scenarios with exactly this situation; their options may differ."""
-        return list(map(int, np.flatnonzero(self.situations.rows == short_digest(situation))))
-
-
-class _Personas:
-    """The personas of the scenarios.
-
-    Attributes:
-        ids: By row.
-        row: By id.
-        slots: Numbers of their attributes, (personas, 6).
-        values: Rows of their two values, (personas, 2).
-    """
-
-    def __init__(self) -> None:
-        self.ids = Growing((), _ID)
-        self.row: dict[str, int] = {}
-        self.slots = Growing((len(ATTRIBUTES),), np.uint64)
-        self.values = Growing((_VALUES,), np.int64)
-
-    def arrays(self) -> Arrays:
-        """All there is, for a snapshot."""
-        return {"ids": self.ids.rows, "slots": self.slots.rows, "values": self.values.rows}
-
-    @classmethod
-    def of(cls, arrays: Arrays) -> _Personas:
-        """From `arrays`."""
-        made = cls()
-        made.ids.extend(arrays["ids"])
-        made.slots.extend(arrays["slots"])
-        made.values.extend(arrays["values"])
-        made.row = _rows(arrays["ids"])
-        return made
-
-    def add(self, personas: dict[str, tuple[str, ...]], values: Sequence[tuple[int, int]]) -> None:
-        """Take in the texts of new personas by id, with the rows of their values."""
-        if not personas:
-            return
-        self.row |= {persona_id: row for row, persona_id in enumerate(personas, start=len(self.ids))}
-        self.ids.extend(list(personas))
-        self.slots.extend(slots(personas.values()))
-        self.values.extend(values)
-
-
-class _Values:
-    """The value texts of the personas, each held once.
-
-    Attributes:
-        row: By the text's digest.
-        digests: Of the texts, (texts,).
-        vectors: Unit rows, float32, (texts, dimensions).
-        holders: For each the row of a persona whose text it is, and 1 if it is its right/duty, (texts, 2).
-    """
-
-    def __init__(self) -> None:
-        self.row: dict[int, int] = {}
-        self.digests = Growing((), np.uint64)
-        self.vectors = Growing((0,), np.float32)
-        self.holders = Growing((2,), np.int64)
-        self._people = 0
-
-    def arrays(self) -> Arrays:
-        """All there is, for a snapshot."""
-        return {"digests": self.digests.rows, "vectors": self.vectors.rows, "holders": self.holders.rows}
-
-    @classmethod
-    def of(cls, arrays: Arrays, personas: int) -> _Values:
-        """From `arrays`, of this many personas."""
-        made = cls()
-        made.digests.extend(arrays["digests"])
-        made.vectors = Growing(arrays["vectors"].shape[1:], np.float32)
-        made.vectors.extend(arrays["vectors"])
-        made.holders.extend(arrays["holders"])
-        made.row = dict(zip(arrays["digests"].tolist(), range(len(arrays["digests"])), strict=True))
-        made._people = personas
-        return made
-
-    def add(self, pairs: Sequence[tuple[str, str]], vectors: dict[str, Vectors]) -> list[tuple[int, int]]:
-        """Take in the values of new personas, who get the rows after those before; the rows of their values."""
-        if not len(self.vectors) and vectors:
-            self.vectors = Growing(next(iter(vectors.values())).shape, np.float32)
-        row_of: dict[str, int] = {}
-        new: dict[int, str] = {}
-        holders: list[tuple[int, int]] = []
-        for person, pair in enumerate(pairs, start=self._people):
-            for duty, text in enumerate(pair):
-                if text not in row_of:
-                    number = short_digest(text)
-                    if number not in self.row:
-                        self.row[number] = len(self.row)
-                        new[number] = text
-                        holders.append((person, duty))
-                    row_of[text] = self.row[number]
-        if new:
-            self.digests.extend(list(new))
-            self.holders.extend(holders)
-            self.vectors.extend(np.stack([vectors[text] for text in new.values()]))
-        self._people += len(pairs)
-        return [(row_of[core], row_of[right]) for core, right in pairs]
-
-    def ordered(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows in the order of their texts' digests, and the place there of each as given."""
-        order = np.argsort(self.digests.rows[rows])
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        return rows[order], place
-
-
-def _rows(ids: NDArray[np.bytes_]) -> dict[str, int]:
-    return dict(zip(ids.astype(str).tolist(), range(len(ids)), strict=True))
