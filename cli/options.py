@@ -76,6 +76,14 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
         help="Of local models.",
     ),
     click.option(
+        "--most-share",
+        envvar="ETHOS_MOST_SHARE",
+        type=click.FloatRange(0, 1),
+        default=0.5,
+        show_default=True,
+        help="Warn where one persona has more of an Overton answer's sentences than this.",
+    ),
+    click.option(
         "--base-url",
         envvar="ETHOS_BASE_URL",
         default="",
@@ -120,7 +128,7 @@ def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:
 
 def settings(given: dict[str, Any]) -> Settings:
     """Settings from the options of a command; `given` may hold others, which are left alone."""
-    names = ("model", "comment_model", "persona_model", "embedder", "prompts", "plan", "k", "precision")
+    names = ("model", "comment_model", "persona_model", "embedder", "prompts", "plan", "k", "precision", "most_share")
     endpoint = Endpoint(given.get("base_url", ""), os.environ.get("ETHOS_API_KEY", ""), given.get("in_flight"))
     chosen = {name: given[name] for name in names if name in given}
     if "audit_content" in given:

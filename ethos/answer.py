@@ -120,11 +120,33 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A persona that was looked at for a panel.
+
+    Attributes:
+        persona_id: Who.
+        relevance: Its cosine to the scenario.
+        fate: Whether it was chosen, and if not why, in words.
+    """
+
+    persona_id: str
+    relevance: float
+    fate: str
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
-    """The k personas chosen for one scenario, in rank order, and the gate that let them through."""
+    """The k personas chosen for one scenario, in rank order, and the gate that let them through.
+
+    Attributes:
+        members: Who.
+        gate: The decision.
+        candidates: Who was looked at, the most relevant first; none where a stored panel was given, or nobody asked.
+    """
 
     members: tuple[Member, ...]
     gate: Gate
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +183,7 @@ class Outcome:
         label_mass: Smallest probability that the asked-for labels held among next tokens; low means the model
             did not mean to answer with a label. None when nothing was read that way.
         finish_reason: Of the written answer; ``stop`` when nothing was written.
+        unheard: Positions of panel members for whom no sentence of an Overton answer speaks, as an encoder tells.
     """
 
     output: str
@@ -173,6 +196,7 @@ class Outcome:
     selection: tuple[float, ...] = ()
     label_mass: float | None = None
     finish_reason: str = "stop"
+    unheard: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,17 @@ from ethos.answer import Comment, Outcome
 from ethos.calls import AnyCall, Call, Query, ReadingCall, ReadingRequest, derived_seed
 from ethos.embedding import Embedder
 from ethos.errors import InputError, ModelError
-from ethos.influence import LEAVE_ONE_OUT, SELECTION, SENTENCES, leave_one_out, sentence_shares, weighted_mean
+from ethos.influence import (
+    LEAVE_ONE_OUT,
+    SELECTION,
+    SENTENCES,
+    leave_one_out,
+    nearest_shares,
+    nearness,
+    sentences,
+    unheard,
+    weighted_mean,
+)
 from ethos.llm import OptionReading, Request, user
 from ethos.options import letters, read_label
 from ethos.prompts import PromptSet, aggregation_prompts, fill, numbered
@@ -131,15 +141,17 @@ def overton(task: Task, embedder: Embedder) -> Asking[Outcome]:
         question = fill(table["question"], passages=passages, question=task.scenario.question)
         [reading] = yield from _read([question], letters(len(task.scenario.options)))
         distribution, mass = reading.probabilities, reading.mass
+    near = nearness(embedder, sentences(completion.text), texts)
     return Outcome(
         output=completion.text,
-        influences=sentence_shares(embedder, completion.text, texts),
+        influences=nearest_shares(near),
         influence_method=SENTENCES,
         weights=task.weights,
         choice=_choice(distribution),
         distribution=distribution,
         label_mass=mass,
         finish_reason=completion.finish_reason,
+        unheard=unheard(near),
     )
 
 

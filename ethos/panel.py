@@ -145,7 +145,7 @@ def _search(
     waited = 0.0 if waiting_since is None else began - waiting_since
     seconds = {"embed": encoding, "retrieve": time.perf_counter() - began - encoding, "persona": waited}
     if len(found.members) == request.k:
-        return Assembly(Panel(found.members, found.gate), (), (), seconds)
+        return Assembly(Panel(found.members, found.gate, found.candidates), (), (), seconds)
     if request.sourcing is Sourcing.POOL:
         return PoolEmpty(
             f"the pool has {len(found.members)} distinct personas near enough to this scenario, {request.k} are needed",
@@ -186,7 +186,8 @@ def _generate(
         placed = [Placed(member.persona, member.relevance) for member in members] if known else []
         pool.add(record.scenario(search.scenario), draft.personas, origin, placed, retrievable=known)
         seconds = {**search.seconds, "persona": (time.perf_counter() - began) / len(searches)}
-        results.append(Assembly(Panel(members, search.found.gate), tuple(draft.calls), tuple(calls), seconds))
+        panel = Panel(members, search.found.gate, search.found.candidates)
+        results.append(Assembly(panel, tuple(draft.calls), tuple(calls), seconds))
     return results
 
 

@@ -114,9 +114,8 @@ def swap(
     if keep:
         said = [KeptCall(answer.comments[i].call_id, reused=True) for i in stay]
         request = digest("swap", answer.answer_id, [member.persona.id for member in members])
-        ethos.record.keep_answer(
-            after, [*said, *(one.kept for one in (*heard, *ended))], version("ethos-pool"), request
-        )
+        calls = [*said, *(one.kept for one in (*heard, *ended))]
+        ethos.record.keep_answer(after, calls, version("ethos-pool"), request, ethos.embedder.identity)
     return Swap(answer, after, keep)
 
 

@@ -243,6 +243,7 @@ class Ethos:
             seed=seed,
             priors=weights,
             reuse=reuse,
+            most_share=self.settings.most_share,
             progress=progress,
             on_text=on_text,
         )

@@ -40,6 +40,7 @@ class Settings:
         k: Personas in a panel (paper: 6).
         threshold: Relevance from which a pool persona is kept, cosine 0..1.
         precision: Of local models: ``auto``, ``float32``, ``bfloat16``.
+        most_share: Of an Overton answer's sentences, above which one persona is said to prevail, 0..1.
         endpoint: Where ``openai:`` models are served.
         audit_content: How much the record keeps of what is asked and said.
 
@@ -57,6 +58,7 @@ class Settings:
     k: int = 6
     threshold: float = DEFAULT_THRESHOLD
     precision: str = "auto"
+    most_share: float = 0.5
     endpoint: Endpoint = field(default_factory=Endpoint)
     audit_content: Content = Content.FULL
 
@@ -65,3 +67,5 @@ class Settings:
             raise ConfigurationError(f"a panel of {self.k} personas was asked for", f"choose k from 1 to {MAX_K}")
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigurationError(f"the threshold {self.threshold} is no cosine from 0 to 1")
+        if not 0.0 <= self.most_share <= 1.0:
+            raise ConfigurationError(f"the share {self.most_share} of one persona is not from 0 to 1")

@@ -17,6 +17,7 @@ from ethos.answer import Answer, Comment, Outcome, Panel, Sourcing, cautions
 from ethos.calls import AnyCall, Call, Failure, Query, apart, ask
 from ethos.embedding import Embedder
 from ethos.errors import EthosError, InputError, ModelError
+from ethos.influence import view_warnings
 from ethos.llm import LanguageModel
 from ethos.modes import STAGE as MAIN
 from ethos.modes import Task, conclude
@@ -111,6 +112,7 @@ class Run:
         seed: The request's seed.
         priors: Weights of personas by full id; 1 for those not named.
         reuse: Whether calls of the main model that are in the record need not be made again; comments never need to.
+        most_share: Of an Overton answer's sentences, above which one persona is said to prevail.
         progress: Told what is being done.
         on_text: Told the answer to a single question while it is written, in Overton mode; the others' answers are
             put together from several calls.
@@ -126,6 +128,7 @@ class Run:
     seed: int
     priors: Priors
     reuse: bool
+    most_share: float
     progress: Progress
     on_text: OnText | None = None
 
@@ -259,12 +262,23 @@ class Run:
             models={stage: self.model(role).identity.name for stage, role in ROLES.items()},
             seed=self.seed,
             prompt_set=self.prompts.label,
-            warnings=(*question.warnings, *cautions(heard.comments, ended.outcome)),
+            warnings=(
+                *question.warnings,
+                *cautions(heard.comments, ended.outcome),
+                *self._views(question.mode, found.panel, ended.outcome),
+            ),
         )
         kept: list[KeptCall] = [*found.kept, *(one.kept for one in (*heard.stage.calls, *ended.stage.calls))]
-        self.record.keep_answer(answer, kept, version("ethos-pool"), question.request)
+        self.record.keep_answer(answer, kept, version("ethos-pool"), question.request, self.embedder.identity)
         note("recorded", answer_id=answer.answer_id, mode=str(answer.mode))
         return answer
+
+    def _views(self, mode: Mode, panel: Panel, outcome: Outcome) -> list[str]:
+        """Whose views an Overton answer, which ought to carry all, leaves out, and who prevails in it."""
+        if mode is not Mode.OVERTON:
+            return []
+        names = [member.persona.name for member in panel.members]
+        return view_warnings(names, outcome.influences, outcome.unheard, self.most_share)
 
 
 def _onward(

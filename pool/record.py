@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, exists, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ethos.answer import Added, Answer, Comment, Decision, Displaced, Gate, Member, Outcome, Panel, Source
+from ethos.answer import Added, Answer, Candidate, Comment, Decision, Displaced, Gate, Member, Outcome, Panel, Source
 from ethos.calls import AnyCall, Call, Failure, Query, recalled
+from ethos.embedding import EmbedderIdentity
 from ethos.llm import Completion, ModelIdentity, OptionReading
 from ethos.options import LETTERS
 from ethos.persona import ATTRIBUTES, Persona
@@ -121,7 +122,9 @@ class Record:
             ]
             connection.execute(insert(schema.FailureRow), rows)
 
-    def keep_answer(self, answer: Answer, calls: Sequence[KeptCall], version: str, request: str) -> None:
+    def keep_answer(
+        self, answer: Answer, calls: Sequence[KeptCall], version: str, request: str, embedder: EmbedderIdentity
+    ) -> None:
         """Store one answer with its panel and the calls it rests on, in one transaction.
 
         Args:
@@ -129,12 +132,13 @@ class Record:
             calls: What it rests on, in order.
             version: Of Ethos.
             request: Content address of the request; equal requests may share the answer.
+            embedder: Which encoder compared scenarios and sentences.
         """
         output = withheld(answer.outcome.output, self._content)
         answer = replace(
             answer, scenario=self.scenario(answer.scenario), outcome=replace(answer.outcome, output=output)
         )
-        row = {**_answer_row(answer, version), "request": request if self.keeps_texts else None}
+        row = {**_answer_row(answer, version, embedder), "request": request if self.keeps_texts else None}
         with self._database.write() as connection:
             put_scenario(connection, answer.scenario)
             connection.execute(insert(schema.AnswerRow).values(row))
@@ -295,7 +299,7 @@ def _put_call(connection: Connection, call: AnyCall, content: Content) -> str:
     return str(row["id"])
 
 
-def _answer_row(answer: Answer, version: str) -> dict[str, Any]:
+def _answer_row(answer: Answer, version: str, embedder: EmbedderIdentity) -> dict[str, Any]:
     out, attribute = answer.outcome, answer.scenario.attribute
     return {
         "id": answer.answer_id,
@@ -315,7 +319,10 @@ def _answer_row(answer: Answer, version: str) -> dict[str, Any]:
             "influence_method": out.influence_method,
             "label_mass": out.label_mass,
             "finish_reason": out.finish_reason,
+            "unheard": list(out.unheard),
             "gate": asdict(answer.panel.gate),
+            "candidates": [asdict(candidate) for candidate in answer.panel.candidates],
+            "embedder": asdict(embedder),
             "calls": dict(answer.calls),
             "tokens": dict(answer.tokens),
             "timings": dict(answer.timings),
@@ -388,7 +395,9 @@ def _answer(row: dict[str, Any], members: list[dict[str, Any]]) -> Answer:
         row["wording"],
     )
     panel = Panel(
-        tuple(_member(m) for m in members), Gate(**{**record["gate"], "decision": Decision(record["gate"]["decision"])})
+        tuple(_member(m) for m in members),
+        Gate(**{**record["gate"], "decision": Decision(record["gate"]["decision"])}),
+        tuple(Candidate(**candidate) for candidate in record.get("candidates", ())),
     )
     distributions = tuple(tuple(m["record"]["distribution"]) for m in members if m["record"]["distribution"])
     outcome = Outcome(
@@ -402,6 +411,7 @@ def _answer(row: dict[str, Any], members: list[dict[str, Any]]) -> Answer:
         selection=tuple(m["record"]["selection"] for m in members if m["record"]["selection"] is not None),
         label_mass=record["label_mass"],
         finish_reason=record["finish_reason"],
+        unheard=tuple(record.get("unheard", ())),
     )
     return Answer(
         answer_id=row["id"],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ethos.answer import DEFAULT_THRESHOLD, Added, Decision, Displaced, Gate, Member, Source
+from ethos.answer import DEFAULT_THRESHOLD, Added, Candidate, Decision, Displaced, Gate, Member, Source
 from ethos.embedding import Embedder, Vectors
 from ethos.errors import InputError
 from ethos.generation import Example
@@ -33,6 +33,7 @@ from ethos.scenario import Scenario
 CALIBRATION = "calibration"
 MOST_TRIALS = 2000  # scenarios that are held out; more would narrow the interval by little
 EXAMPLES = 12  # that a model may be shown: two for each of six
+MOST_TOLD = 24  # candidates whose fate is told: those that a reader would ask about
 SHOWN = 5  # values that a member is said to add
 _CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
 
@@ -47,12 +48,14 @@ class Retrieval:
         uncovered: Values at stake that none of the members speaks for, the greatest first; only where some are kept
             and others missing.
         encoding_seconds: Time spent in the encoder.
+        candidates: Who was looked at, the most relevant first, and what became of them.
     """
 
     members: tuple[Member, ...]
     gate: Gate
     uncovered: tuple[str, ...] = ()
     encoding_seconds: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class Pool:
             decide(around.candidates, len(stay), k, self.threshold, coverage, required),
             tuple(told.value(row) for row in missed),
             encoded,
+            _fates(around, chosen, stay, self.threshold),
         )
 
     def search(self, text: str, k: int) -> list[Found]:
@@ -288,6 +292,33 @@ class _Telling:
     def _who(self, row: int) -> tuple[tuple[str, ...], float]:
         relevance = float(self._around.candidates.relevance[row])
         return self._texts[self._around.persona_ids[row].decode()], round(relevance, 6)
+
+
+def _fates(
+    around: Neighbourhood, chosen: Sequence[Chosen], stay: Sequence[Chosen], threshold: float
+) -> tuple[Candidate, ...]:
+    """What became of the most relevant candidates, and of all who were chosen."""
+    ranks = {one.row: rank for rank, one in enumerate(stay, start=1)}
+    held = around.candidates.slots[list(ranks)]
+    told = sorted({*range(min(MOST_TOLD, len(around.candidates))), *(one.row for one in chosen)})
+    weak = {one.row for one in chosen} - ranks.keys()
+    found = []
+    for row in told:
+        relevance = float(around.candidates.relevance[row])
+        repeated = (held == around.candidates.slots[row]).any(axis=0)
+        if row in ranks:
+            fate = f"chosen, rank {ranks[row]}"
+        elif row in weak:
+            fate = "chosen at first, but it covers too little for the calibrated gate"
+        elif relevance < threshold:
+            fate = f"below the threshold of {threshold:.2f}"
+        elif repeated.any():
+            attributes = (LABELS[name].lower() for name, same in zip(ATTRIBUTES, repeated, strict=True) if same)
+            fate = f"repeats the {' and the '.join(attributes)} of one that was chosen"
+        else:
+            fate = "would have added less of the values at stake"
+        found.append(Candidate(around.persona_ids[row].decode(), round(relevance, 6), fate))
+    return tuple(found)
 
 
 def _decoded(ids: Iterable[bytes]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ethos import Ethos
+from ethos import Ethos, Scenario
 from ethos.answer import Answer
 from ethos.cli import main as command_line
 from ethos.embedding import Embedder, open_embedder
@@ -21,6 +21,9 @@ from ethos.influence_methods import Method, find_influence
 from ethos.lineage import MARK, lineage, lineage_page, save_page
 from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
+from ethos.persona import OriginKind, Persona
+from ethos.pool.store import Origin
+from ethos.settings import Settings
 
 SHOT = "Getting a <b>flu</b> vaccine & every winter"
 SCRIPT = "<script>alert('x')</script> It should be so."
@@ -86,6 +89,47 @@ def test_it_holds_the_answer_and_all_that_made_it(ethos: Ethos) -> None:
     assert {"prompt", "completion", "parameters", "created_at", "finish_reason"} <= found["model_calls"][-1].keys()
     assert [one["method"] for one in found["attributions"]] == ["answer"]
     assert found["agreement"] == []
+
+
+def test_it_says_who_was_looked_at_for_the_panel_and_what_became_of_them(ethos: Ethos) -> None:
+    near = [Persona(f"N{i}", f"V{i}", f"F{i}", f"R{i}", f"E{i}", f"S{i}") for i in range(7)]
+    double = Persona("N0", "Another value", "F9", "R9", "E9", "S9")
+    far = Persona("Far", "Speed", "Thrift", "Right to drive", "Bored", "Driver")
+    ethos.pool.add(Scenario("Having a flu vaccine every winter"), [*near, double], Origin(OriginKind.CURATED))
+    ethos.pool.add(Scenario("Driving a truck at night"), [far], Origin(OriginKind.CURATED))
+    answer = ethos.answer("Getting a flu vaccine every winter")
+    found = lineage(ethos.record, answer.answer_id)
+    fates = {one["name"] + one["persona_id"][:4]: one["fate"] for one in found["candidates"]}
+    chosen = {member.persona.name + member.persona.id[:4]: member.rank for member in answer.panel.members}
+    assert {name: fate for name, fate in fates.items() if "chosen, rank" in fate} == {
+        name: f"chosen, rank {rank}" for name, rank in chosen.items()
+    }
+    assert fates["Far" + far.id[:4]] == "below the threshold of 0.45"
+    rejected = [fate for name, fate in fates.items() if name not in chosen and not name.startswith("Far")]
+    assert sorted(rejected) == [
+        "repeats the name of one that was chosen",
+        "would have added less of the values at stake",
+    ]
+    assert found["embedder"]["name"] == ethos.embedder.identity.name
+    assert "below the threshold of 0.45" in page_of(ethos, answer).text
+    assert ethos.record.answer(answer.answer_id) == answer
+
+
+def test_an_answer_warns_of_views_it_leaves_out_and_of_one_that_prevails(tmp_path: Path, embedder: Embedder) -> None:
+    said = iter(["Vaccines protect the whole community.", "A parent's love knows no law."])
+    roles = {
+        "model": ScriptedModel(lambda _: "Vaccines protect the whole community.", name="main"),
+        "comment_model": ScriptedModel(lambda _: next(said), name="comments"),
+        "persona_model": ScriptedModel(persona_reply, name="personas"),
+    }
+    with Ethos(tmp_path / "pool", embedder=embedder, settings=Settings(k=2), **roles) as ethos:
+        answer = ethos.answer("Getting a flu vaccine every winter")
+    first, second = (member.persona.name for member in answer.panel.members)
+    assert answer.outcome.unheard == (1,)
+    assert answer.warnings == (
+        f"no sentence of the answer says what these said, as far as the encoder can tell: {second}",
+        f"100% of the answer's sentences are nearest to what {first} alone said",
+    )
 
 
 def test_influences_that_were_found_later_are_part_of_it(ethos: Ethos) -> None:
