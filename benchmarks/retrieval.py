@@ -1,7 +1,9 @@
 """From a scenario's text to a loaded panel, beside peers: ``python -m benchmarks.retrieval [--sizes 10000] [--json]``.
 
 Everybody holds the same synthetic personas (`benchmarks.pools`) under the same vectors, and is asked the same unseen
-questions in turn, in one process. `Pool.retrieve` reads SQL, encodes, searches, weighs the values at stake, chooses six
+questions, those for which the pool has a full panel, in one process. They take turns by blocks of questions, since
+nobody runs two such systems side by side: question by question, each would find the caches as another left them, and
+PyTorch's threads still spinning. `Pool.retrieve` reads SQL, encodes, searches, weighs the values at stake, chooses six
 personas distinct in every attribute, and asks the gate. LangChain's FAISS store chooses six of 200 by maximal marginal
 relevance, from memory; GPTCache looks up one cached answer, which is another task. "Ethos's encoder" tells how much of
 a gain is the encoder's. The peers come with the extra ``bench``; those not installed are left out, and said to be.
@@ -16,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +36,11 @@ from ethos.pool.store import Link
 from ethos.scenario import Scenario
 
 K = 6
+BLOCKS = 5
 FETCHED = 200  # candidates that LangChain re-ranks
 GPTCACHE_MOST = 10_000  # its import of more takes minutes
-WARM_UPS = 3
+WARM_UPS = 2  # questions at the start of each block that are not counted
+MOST_DRAWN = 8  # times as many questions as are asked, in search of those with a full panel
 OURS = "Ethos"
 VITAL = "vital_overton_valuekaleidoscope.json"
 
@@ -47,24 +52,26 @@ class Contender:
     Attributes:
         name: Whose it is, and with which encoder.
         ask: Answers a question, and says how many personas it gave.
-        milliseconds: Of each question, by the clock.
+        milliseconds: Of each question, by the clock, a list a block.
         computing: Of each question, the processors' time, all threads together, in milliseconds.
-        given: Personas in all.
+        given: Personas to each question.
     """
 
     name: str
     ask: Callable[[str], int]
-    milliseconds: list[float] = field(default_factory=list)
+    milliseconds: list[list[float]] = field(default_factory=list)
     computing: list[float] = field(default_factory=list)
-    given: int = 0
+    given: list[int] = field(default_factory=list)
 
-    def measure(self, question: str) -> None:
-        """Ask once more."""
-        started, computed = time.perf_counter(), time.process_time()
-        given = self.ask(question)
-        self.computing.append(1000 * (time.process_time() - computed))
-        self.milliseconds.append(1000 * (time.perf_counter() - started))
-        self.given += given
+    def measure(self, block: Sequence[str]) -> None:
+        """Ask the questions of a block, of which the first warm up."""
+        taken = []
+        for question in block:
+            started, computed = time.perf_counter(), time.process_time()
+            self.given.append(self.ask(question))
+            self.computing.append(1000 * (time.process_time() - computed))
+            taken.append(1000 * (time.perf_counter() - started))
+        self.milliseconds.append(taken[WARM_UPS:])
 
 
 def questions(count: int, rng: np.random.Generator, vital: Path | None) -> list[str]:
@@ -174,30 +181,42 @@ def measure(size: int, asked: int, seed: int, vital: Path | None, ours: Embedder
         started = time.perf_counter()
         fill(folder / "pool", size, seed, ours)
         filled = time.perf_counter()
+        blocks = _served(folder / "pool", questions(MOST_DRAWN * asked, rng, vital), asked, ours)
+        opening = time.perf_counter()
         pool = Pool(folder / "pool", ours)
         pool.refresh()
         opened = time.perf_counter()
         own = Ours(pool)
         contenders, missing = _contenders(pool, own, size, ours, stock, folder)
-        drawn = questions(WARM_UPS + asked, rng, vital)
-        for number, question in enumerate(drawn):
+        for number, block in enumerate(blocks):
             for turn in range(len(contenders)):
-                # Each goes first as often as the others: who comes after the encoder's big tables finds cold caches.
-                contenders[(number + turn) % len(contenders)].measure(question)
+                contenders[(number + turn) % len(contenders)].measure(block)
         pool.close()
-    rest = np.subtract(contenders[0].milliseconds, own.encoding)[WARM_UPS:]
-    base = float(np.median(contenders[0].milliseconds[WARM_UPS:]))
+    encoding = np.concatenate([block[WARM_UPS:] for block in np.split(np.array(own.encoding), BLOCKS)])
+    rest = np.concatenate(contenders[0].milliseconds) - encoding
     return {
         "personas": size,
         "asked": asked,
         "fill_s": filled - started,
-        "open_s": opened - filled,
-        "encode_ms": float(np.median(own.encoding[WARM_UPS:])),
+        "open_s": opened - opening,
+        "encode_ms": float(np.median(encoding)),
         "rest_ms": float(np.median(rest)),
         "rest_p95_ms": float(np.percentile(rest, 95)),
-        "rows": [_row(contender, size, base) for contender in contenders],
+        "rows": [_row(contender, size, contenders[0]) for contender in contenders],
         "missing": missing,
     }
+
+
+def _served(folder: Path, drawn: Sequence[str], asked: int, embedder: Embedder) -> list[list[str]]:
+    """Blocks of questions for which the pool has a full panel, found by another pool object than the measured one."""
+    count = asked // BLOCKS + WARM_UPS
+    pool = Pool(folder, embedder)
+    full = (question for question in drawn if len(pool.retrieve(Scenario.of(question), K).members) == K)
+    found = list(islice(full, BLOCKS * count))
+    pool.close()
+    if len(found) < BLOCKS * count:
+        raise click.ClickException(f"only {len(found)} of {len(drawn)} questions have a full panel; ask fewer")
+    return [found[start : start + count] for start in range(0, len(found), count)]
 
 
 def _contenders(
@@ -222,18 +241,23 @@ def _contenders(
     return found, missing
 
 
-def _row(contender: Contender, size: int, base: float) -> dict[str, Any]:
-    taken = contender.milliseconds[WARM_UPS:]
-    median = float(np.median(taken))
+def _row(contender: Contender, size: int, ours: Contender) -> dict[str, Any]:
+    taken = np.concatenate(contender.milliseconds)
+    by_block = [
+        float(np.median(theirs) / np.median(own))
+        for theirs, own in zip(contender.milliseconds, ours.milliseconds, strict=True)
+    ]
     return {
         "personas": size,
         "contender": contender.name,
-        "median_ms": median,
+        "median_ms": float(np.median(taken)),
         "p05_ms": float(np.percentile(taken, 5)),
         "p95_ms": float(np.percentile(taken, 95)),
-        "times_ours": median / base,
-        "cpu_ms": float(np.median(contender.computing[WARM_UPS:])),
-        "given": contender.given / len(contender.milliseconds),
+        "times_ours": float(np.median(by_block)),
+        "least_times": min(by_block),
+        "most_times": max(by_block),
+        "cpu_ms": float(np.median(contender.computing)),
+        "given": float(np.mean(contender.given)),
     }
 
 
@@ -251,12 +275,19 @@ def main(sizes: str, asked: int, seed: int, vital: Path | None, as_json: bool) -
     if as_json:
         click.echo(json.dumps({"rows": rows, "sizes": found, "seed": seed}, indent=2))
         return
-    table = Table(*("personas", "who", "ms", "5% to 95%", "times Ethos", "processor ms", "given"))
+    table = Table(*("personas", "who", "ms", "5% to 95%", "times Ethos (blocks)", "processor ms", "given"))
     for row in rows:
         spread = f"{row['p05_ms']:.2f} to {row['p95_ms']:.2f}"
-        ratio, computing, given = (f"{row[name]:.2f}" for name in ("times_ours", "cpu_ms", "given"))
+        ratio = f"{row['times_ours']:.2f} ({row['least_times']:.2f} to {row['most_times']:.2f})"
+        given = f"{row['given']:.1f}"
         table.add_row(
-            f"{row['personas']:,}", row["contender"], f"{row['median_ms']:.2f}", spread, ratio, computing, given
+            f"{row['personas']:,}",
+            row["contender"],
+            f"{row['median_ms']:.2f}",
+            spread,
+            ratio,
+            f"{row['cpu_ms']:.2f}",
+            given,
         )
     Console(width=110).print(table)
     for one in found:
@@ -266,7 +297,10 @@ def main(sizes: str, asked: int, seed: int, vital: Path | None, as_json: bool) -
         )
     for line in dict.fromkeys(line for one in found for line in one["missing"]):
         click.echo(f"left out: {line}")
-    click.echo(f"Medians over {asked} unseen questions, panels of {K}, seed {seed}. Processor time is of all threads.")
+    click.echo(
+        f"Medians over {BLOCKS} blocks of {asked // BLOCKS} unseen questions with a full panel of {K}, seed {seed}; "
+        "ratios are medians of the blocks' own. Processor time is of all threads."
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import secrets
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache
@@ -51,6 +52,7 @@ class Database:
             elif not self.path.stat().st_size:
                 raise PoolDamaged(f"the pool database {self.path} is empty", _MEND)
             self.engine = _engine(self.path)
+            self._idle: deque[sqlite3.Connection] = deque()  # that `glance` takes from and gives back
             self._upgrade()
 
     @contextmanager
@@ -88,25 +90,36 @@ class Database:
     def glance(self) -> Iterator[sqlite3.Connection]:
         """A read transaction on the driver's own connection, for what every question asks.
 
-        SQLAlchemy's part of such a small read takes longer than SQLite's.
+        SQLAlchemy's part of such a small read takes longer than SQLite's, and so does its pool's.
         """
-        with self.plain() as connection:
-            connection.execute("BEGIN")
+        with self._explained():
             try:
-                yield connection
-            finally:
-                connection.execute("COMMIT")
+                connection = self._idle.pop()
+            except IndexError:
+                pooled = self.engine.raw_connection()
+                connection = _driver(pooled)
+                pooled.detach()
+            try:
+                connection.execute("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    connection.execute("COMMIT")
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
 
     @contextmanager
     def plain(self) -> Iterator[sqlite3.Connection]:
         """The driver's own connection, for what SQLite does outside any transaction."""
         with self._explained(), closing(self.engine.raw_connection()) as connection:
-            driver = connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            yield driver
+            yield _driver(connection)
 
     def close(self) -> None:
         """Release the file."""
+        while self._idle:
+            self._idle.pop().close()
         self.engine.dispose()
 
     def _upgrade(self) -> None:
@@ -209,6 +222,12 @@ def _make_private(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise PoolError(f"{folder} is a file, not a pool folder", "name a folder with --pool")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _driver(connection: Any) -> sqlite3.Connection:
+    driver = connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
 
 
 def _use_wal(connection: Any) -> None:

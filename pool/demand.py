@@ -36,7 +36,7 @@ def values_at_stake(
     """
     where, what = found.T
     kernel = np.exp(KERNEL * (neighbours @ neighbours.T - 1.0))
-    kernel[np.diag_indices_from(kernel)] += NOISE
+    kernel.ravel()[:: len(kernel) + 1] += NOISE  # the diagonal
     weights = np.linalg.solve(kernel, np.exp(KERNEL * (neighbours @ query - 1.0)))
     average = np.bincount(what, minlength=len(values)) / len(neighbours)
     # The average plus the weighted differences from it.

@@ -299,25 +299,25 @@ def _fates(
 ) -> tuple[Candidate, ...]:
     """What became of the most relevant candidates, and of all who were chosen."""
     ranks = {one.row: rank for rank, one in enumerate(stay, start=1)}
-    held = around.candidates.slots[list(ranks)]
-    told = sorted({*range(min(MOST_TOLD, len(around.candidates))), *(one.row for one in chosen)})
+    rows = sorted({*range(min(MOST_TOLD, len(around.candidates))), *(one.row for one in chosen)})
     weak = {one.row for one in chosen} - ranks.keys()
+    slots = around.candidates.slots
+    repeats = (slots[rows][:, None] == slots[list(ranks)]).any(axis=1).tolist()  # (rows, attributes)
+    ids, relevances = around.persona_ids[rows].tolist(), around.candidates.relevance[rows].tolist()
     found = []
-    for row in told:
-        relevance = float(around.candidates.relevance[row])
-        repeated = (held == around.candidates.slots[row]).any(axis=0)
+    for row, identifier, relevance, repeated in zip(rows, ids, relevances, repeats, strict=True):
         if row in ranks:
             fate = f"chosen, rank {ranks[row]}"
         elif row in weak:
             fate = "chosen at first, but it covers too little for the calibrated gate"
         elif relevance < threshold:
             fate = f"below the threshold of {threshold:.2f}"
-        elif repeated.any():
+        elif any(repeated):
             attributes = (LABELS[name].lower() for name, same in zip(ATTRIBUTES, repeated, strict=True) if same)
             fate = f"repeats the {' and the '.join(attributes)} of one that was chosen"
         else:
             fate = "would have added less of the values at stake"
-        found.append(Candidate(around.persona_ids[row].decode(), round(relevance, 6), fate))
+        found.append(Candidate(identifier.decode(), round(relevance, 6), fate))
     return tuple(found)
 
 
@@ -339,11 +339,14 @@ def _achieved(own: Vectors, chosen: Sequence[Chosen], around: Neighbourhood) -> 
 
 def _uncovered(around: Neighbourhood, kept: Sequence[Chosen], count: int) -> list[int]:
     """The values most at stake that none of the kept speaks for, unlike each other."""
-    held = around.vectors[_values(around, kept)]
+    if not count:
+        return []
+    nearest = (around.vectors @ around.vectors[_values(around, kept)].T).max(axis=1)
     found: list[int] = []
     for row in np.argsort(-around.stakes, kind="stable").tolist():
-        if len(found) == count:
-            break
-        if (np.concatenate([held, around.vectors[found]]) @ around.vectors[row]).max() < COVERED:
+        if nearest[row] < COVERED:
             found.append(row)
+            if len(found) == count:
+                break
+            np.maximum(nearest, around.vectors @ around.vectors[row], out=nearest)
     return found

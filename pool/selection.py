@@ -112,9 +112,10 @@ class _Cover:
     def __init__(self, candidates: Candidates, vectors: Vectors, stakes: NDArray[np.float64]) -> None:
         self.targets = np.argsort(-stakes, kind="stable")[:TARGETS]
         self.stakes = stakes[self.targets]
-        # A value is compared once, however many hold it.
-        alike = vectors @ vectors[self.targets].T >= COVERED
-        first, second = candidates.values.T
+        # A value is compared once, however many hold it; and not at all if nobody near enough does.
+        held, place = np.unique(candidates.values, return_inverse=True)
+        alike = vectors[held] @ vectors[self.targets].T >= COVERED
+        first, second = place.reshape(candidates.values.shape).T
         self.covers = alike[first] | alike[second]
         self.worth = self.covers.astype(np.float32)
         self.relevance, self.slots = candidates.relevance, candidates.slots
@@ -141,9 +142,11 @@ class _Cover:
     def _chosen(self, best: int, rows: list[int], left: NDArray[np.float64]) -> Chosen:
         """A choice with its reasons, against those chosen before it and what they left uncovered."""
         new = np.flatnonzero(self.covers[best] & (left > 0))
-        adds = tuple((int(self.targets[i]), float(left[i])) for i in new)  # targets fall by stake, and so do these
-        gain = float(left[new].sum())
-        nearer = range(int(np.count_nonzero(self.relevance > self.relevance[best])))
+        shares = left[new]
+        gain = float(shares.sum())
+        adds = tuple(zip(self.targets[new].tolist(), shares.tolist(), strict=True))  # targets fall by stake
+        # Relevances fall: those above the chosen one's come first.
+        nearer = range(int(np.searchsorted(-self.relevance, -self.relevance[best])))
         passed = next((i for i in nearer if i not in rows), None)
         if passed is None:
             return Chosen(best, gain, adds)
