@@ -1,7 +1,7 @@
 """What a method said of an item. Plain values, and their form as VITAL's rows.
 
-A prediction keeps the item's own row, so that Modular Pluralism's evaluation scripts read the file unchanged: ``output``
-is the answer's text, ``pred_distribution`` the probabilities of the options.
+A prediction keeps its item's own row, so that Modular Pluralism's evaluation scripts read the file unchanged:
+``output`` is the answer's text, ``pred_distribution`` the probabilities of the options.
 """
 
 from __future__ import annotations
