@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 from collections.abc import Callable
@@ -11,11 +12,19 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from ethos.llm import Completion, Request, StreamingModel, local, user
 from ethos.llm.batches import batches, families, shared_prefix
 from ethos.llm.cache import ROOM, Reading, RoomyLayer
+from ethos.llm.fused import fuse
 from ethos.llm.local import LocalModel
 from ethos.llm.packed import PackedLinear, pack
 from ethos.llm.scripted import ScriptedModel
@@ -188,6 +197,50 @@ def test_a_layer_of_another_class_or_type_stays_as_it_is() -> None:
 
     holder = nn.Sequential(Other(8, 8), nn.Linear(8, 8, dtype=torch.float64), nn.Embedding(8, 8))
     assert pack(holder) == 0
+
+
+TINY = {
+    "vocab_size": 64,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("heads_of_keys", [1, 2, 6])
+def test_fused_layers_compute_what_the_model_did(dtype: torch.dtype, tolerance: float, heads_of_keys: int) -> None:
+    torch.manual_seed(0)
+    config = LlamaConfig(**{**TINY, "num_key_value_heads": heads_of_keys, "attention_bias": True})
+    plain = LlamaForCausalLM(config).to(dtype).eval()
+    fused = copy.deepcopy(plain)
+    assert fuse(fused) == 3
+    ids = torch.randint(0, 64, (4, 9))
+    mask = torch.ones_like(ids)
+    mask[1, :4] = mask[3, :8] = 0
+    with torch.inference_mode():
+        for masked in (mask, None):
+            caches = [Reading(torch.device("cpu"), 0).cache for _ in range(2)]
+            for columns in (slice(0, 5), slice(5, 8), slice(8, 9)):  # several tokens, more of them, then one
+                seen = None if masked is None else masked[:, : columns.stop]
+                expected, found = (
+                    model(input_ids=ids[:, columns], attention_mask=seen, past_key_values=cache).logits
+                    for model, cache in zip((plain, fused), caches, strict=True)
+                )
+                real = slice(None) if masked is None else [0, 2]  # what stands on padding is nobody's
+                torch.testing.assert_close(found[real], expected[real], rtol=tolerance, atol=tolerance)
+
+
+def test_what_is_no_llama_or_computes_something_else_is_not_fused() -> None:
+    other = Qwen2ForCausalLM(Qwen2Config(**TINY)).eval()
+    bent = LlamaForCausalLM(LlamaConfig(**TINY, hidden_act="gelu")).eval()
+    for model in (other, bent, nn.Linear(4, 4)):
+        layers = [type(layer) for layer in model.modules()]
+        assert fuse(model) == 0
+        assert [type(layer) for layer in model.modules()] == layers
 
 
 def test_families_are_those_who_begin_alike() -> None:

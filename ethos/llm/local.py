@@ -21,6 +21,7 @@ from ethos.errors import ConfigurationError, ModelError
 from ethos.llm import Completion, FinishReason, Likelihood, Message, ModelIdentity, OptionReading, Request
 from ethos.llm.batches import Family, batches, shared_prefix
 from ethos.llm.cache import Reading
+from ethos.llm.fused import fuse
 from ethos.llm.packed import pack
 from ethos.llm.quiet import quietly
 from ethos.llm.steering import Endings, Grammars, Steering, Watching
@@ -75,6 +76,7 @@ class LocalModel:
     def _model(self) -> Any:
         model = _load(AutoModelForCausalLM, self._weights.location, self._name, dtype=self._dtype)
         model = model.to(self._device).eval()
+        fuse(model)
         pack(model)
         return model
 

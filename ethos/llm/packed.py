@@ -13,7 +13,7 @@ from torch import nn
 _ROWS = 32  # what the layout is chosen for; it serves other numbers of rows as well
 
 # As a share of the largest output. Sums in another order differ by this much at most; a wrong result by far more.
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 
 
 class PackedLinear(nn.Module):
@@ -44,23 +44,29 @@ def pack(model: nn.Module) -> int:
     with torch.inference_mode():
         for parent in list(model.modules()):
             for name, layer in list(parent.named_children()):
-                replacement = _packed(layer)
-                if replacement is not None:
+                replacement = packed_linear(layer)
+                if replacement is not layer:
                     setattr(parent, name, replacement)
                     packed += 1
     return packed
 
 
-def _packed(layer: nn.Module) -> PackedLinear | None:
+def packed_linear(layer: nn.Module) -> nn.Module:
+    """The layer with its weights packed; the layer itself where that does not work."""
     # Subclasses may compute something else, so the type must be the very class.
-    if type(layer) is not nn.Linear or layer.weight.device.type != "cpu" or layer.weight.dtype not in _TOLERANCE:
-        return None
+    if type(layer) is not nn.Linear or layer.weight.device.type != "cpu" or layer.weight.dtype not in TOLERANCE:
+        return layer
     sample = torch.linspace(-1, 1, _ROWS * layer.in_features).view(_ROWS, -1).to(layer.weight.dtype)
     expected = layer(sample)
     try:
         replacement = PackedLinear(layer)
         found = replacement(sample)
     except (AttributeError, NotImplementedError, RuntimeError):
-        return None
-    tolerance = _TOLERANCE[layer.weight.dtype] * float(expected.abs().max())
-    return replacement if torch.allclose(found, expected, rtol=0, atol=tolerance) else None
+        return layer
+    return replacement if agree(found, expected) else layer
+
+
+def agree(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether two ways to compute one thing did; where the type is not known they never do."""
+    share = TOLERANCE.get(expected.dtype, 0.0)
+    return torch.allclose(found, expected, rtol=0, atol=share * float(expected.abs().max()))
