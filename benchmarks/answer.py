@@ -3,12 +3,12 @@
 With the shipped 135M model, on this machine, everything else included:
 
 * a hit: an Overton answer whose panel the pool has, against the procedure that was published (a persona call, then one
-  comment after another, then the summary), asked of the same model with the very requests of the hit. A model this
-  small cannot keep to the format of the published persona call, so its reply is held to the length of our personas'
-  lines. Tokens are shown, since they set the time.
+  comment after another, then the summary) by stock transformers: the same weights in the same precision, the prompts of
+  the hit, and as many tokens each. A model this small cannot keep to the format of the published persona call, so its
+  reply is given the length of the panel's lines.
 * fresh: the same answer with invented personas, by our prompts; which share of its time inventing takes.
 * repeat: the very same request again, both times as a new process: interpreter, imports and all.
-* build: personas for several scenarios, packed into full batches, against one scenario at a time.
+* build: personas for 16 scenarios, packed into full batches, against one scenario at a time.
 
 With ``--vital DIR``, counted by a scripted model: the persona calls for every row of VITAL's OpinionQA file, row by row
 as published, and with a pool, where a question is asked of many groups and needs one panel.
@@ -30,11 +30,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.stock import Stock
 from ethos import Ethos, Settings
 from ethos.answer import Decision, Sourcing
 from ethos.embedding import open_embedder
 from ethos.generation import Brief, generate_personas
-from ethos.llm import Completion, LanguageModel, Message, Request, schema_text, user
+from ethos.llm import LanguageModel, Message, Request, user
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
 from ethos.llm.scripted import ScriptedModel
 from ethos.modes import STAGE as MAIN
@@ -50,30 +51,33 @@ from ethos.scenario_files import distinct_scenarios, read_items
 
 OPINIONQA = "vital_steerable_opinionqa.json"
 CHUNK = 64  # rows retrieved side by side
-PIECE = 60  # characters
-CHARACTERS = 4  # of English, a token
 REPEATED = "Should nurses be vaccinated against the flu?"
-UNKNOWN = ("Reading the diary of a friend", "Selling a borrowed bicycle", "Hiding debts", "Letting a child name itself")
+VERBS = ("Reading", "Selling", "Hiding", "Copying")
+THINGS = ("the diary of a friend", "a borrowed bicycle", "an old debt", "a neighbour's letters")
+UNKNOWN = [f"{verb} {thing}" for verb in VERBS for thing in THINGS]
 
 
-def hit(folder: Path, model: LanguageModel, k: int) -> dict[str, Any]:
-    """An Overton answer with personas of the pool, invented ones, and as published."""
+def hit(folder: Path, precision: str, k: int) -> dict[str, Any]:
+    """An Overton answer with personas of the pool, invented ones, and as published, all in one precision."""
+    model = _loaded(precision)
+    stock = Stock(model.identity.precision)
     scenario = Scenario(f"Is this right? {starter_panels()[0].scenario.situation}")  # near, but not what the pool has
-    with Ethos(model=model, settings=Settings(pool=folder / "hit", k=k)) as ethos:
+    with Ethos(model=model, settings=Settings(pool=folder / f"hit-{precision}", k=k)) as ethos:
         install(ethos.pool)
         ethos.embedder.encode(["loads the encoder, which is no row's doing"])
         answer = ethos.answer(scenario)
-        calls = ethos.record.calls(answer.answer_id)
-    with Ethos(model=model, settings=Settings(pool=folder / "fresh", k=k)) as ethos:
-        fresh = ethos.answer(scenario, personas=Sourcing.FRESH)
-    length = sum(len(member.persona.line) for member in fresh.panel.members)
-    published = _published(scenario, model, length, [call for call in calls if call["stage"] in (COMMENT, MAIN)])
+        calls = [call for call in ethos.record.calls(answer.answer_id) if call["stage"] in (COMMENT, MAIN)]
     assert answer.panel.gate.decision is Decision.HIT
-    ours = {"seconds": answer.timings["total"], "tokens": answer.tokens["completion"]}
+    with Ethos(model=model, settings=Settings(pool=folder / f"fresh-{precision}", k=k)) as ethos:
+        fresh = ethos.answer(scenario, personas=Sourcing.FRESH)
+    lines = "\n".join(member.persona.line for member in answer.panel.members)
+    published = _published(scenario, stock, lines, calls)
+    ours = answer.timings["total"]
     return {
-        "hit": ours,
+        "precision": model.identity.precision,
+        "hit": {"seconds": ours, "tokens": answer.tokens["completion"]},
         "published": published,
-        "ratio": published["seconds"] / ours["seconds"],
+        "ratio": published["seconds"] / ours,
         "fresh": {
             "seconds": fresh.timings["total"],
             "tokens": fresh.tokens["completion"],
@@ -82,31 +86,25 @@ def hit(folder: Path, model: LanguageModel, k: int) -> dict[str, Any]:
     }
 
 
-def _published(
-    scenario: Scenario, model: LanguageModel, length: int, calls: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """The released procedure's calls, one after another."""
+def _published(scenario: Scenario, stock: Stock, lines: str, calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The released procedure's calls, one after another, by stock transformers."""
     table = prompt_set(PromptSetName.RELEASED).personas
     text = fill(table["user"], k=6, subject=scenario.subject)
-    # In pieces, since the grammar's compiler fails on long patterns.
-    piece = {"type": "string", "pattern": f"^[A-Za-z, ]{{{PIECE - 6},{PIECE - 6}}}$"}
-    pieces = {str(number): piece for number in range(length // PIECE)}
-    schema = schema_text({"type": "object", "properties": pieces, "required": list(pieces)})
-    asked = Request(user(text, table["system"]), length // CHARACTERS, table["temperature"], 0, schema)
-    [persona, *said] = [*model.generate([asked]), *(_again(model, call) for call in calls)]
-    return {
-        "seconds": sum(one.seconds for one in (persona, *said)),
-        "persona_seconds": persona.seconds,
-        "tokens": sum(one.completion_tokens for one in (persona, *said)),
-    }
+    invent = Request(user(text, table["system"]), table["max_tokens"], table["temperature"], 0)
+    asked = [(invent, stock.tokens(lines)), *((_request(call), call["completion_tokens"]) for call in calls)]
+    seconds = []
+    for request, tokens in asked:
+        started = time.perf_counter()
+        stock.write(request, tokens)
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": sum(seconds), "persona_seconds": seconds[0], "tokens": sum(tokens for _, tokens in asked)}
 
 
-def _again(model: LanguageModel, call: dict[str, Any]) -> Completion:
-    """A recorded call, made alone."""
+def _request(call: dict[str, Any]) -> Request:
+    """What a recorded call asked."""
     messages = tuple(Message(**message) for message in json.loads(call["prompt"]))
     asked = call["parameters"]
-    [completion] = model.generate([Request(messages, asked["max_tokens"], asked["temperature"], asked["seed"])])
-    return completion
+    return Request(messages, asked["max_tokens"], asked["temperature"], asked["seed"])
 
 
 def repeat(folder: Path, k: int) -> dict[str, Any]:
@@ -195,20 +193,21 @@ def _loaded(precision: str) -> LanguageModel:
 def show(found: dict[str, Any]) -> None:
     """Print a table of what was measured."""
     table = Table("what", "with Ethos", "otherwise", "ratio")
-    one, again, built = found["hit"], found["repeat"], found["build"]
-    ours, published, fresh = one["hit"], one["published"], one["fresh"]
-    table.add_row(
-        "Overton answer on a hit, against the published procedure",
-        f"{ours['seconds']:.1f} s, {ours['tokens']:,} tokens",
-        f"{published['seconds']:.1f} s, {published['tokens']:,} tokens",
-        f"{one['ratio']:.1f}",
-    )
-    table.add_row(
-        "… against our own invented personas",
-        f"{ours['seconds']:.1f} s",
-        f"{fresh['seconds']:.1f} s, of which inventing {fresh['persona_share']:.0%}",
-        f"{fresh['seconds'] / ours['seconds']:.1f}",
-    )
+    again, built = found["repeat"], found["build"]
+    for one in found["hits"]:
+        ours, published, fresh = one["hit"], one["published"], one["fresh"]
+        table.add_row(
+            f"Overton answer on a hit, against the published procedure, {one['precision']}",
+            f"{ours['seconds']:.1f} s, {ours['tokens']:,} tokens",
+            f"{published['seconds']:.1f} s, {published['tokens']:,} tokens",
+            f"{one['ratio']:.1f}",
+        )
+        table.add_row(
+            f"… against our own invented personas, {one['precision']}",
+            f"{ours['seconds']:.1f} s",
+            f"{fresh['seconds']:.1f} s, of which inventing {fresh['persona_share']:.0%}",
+            f"{fresh['seconds'] / ours['seconds']:.1f}",
+        )
     table.add_row(
         "the same request again, each a new process",
         f"{again['again_seconds']:.2f} s",
@@ -246,13 +245,12 @@ def main(vital: Path | None, k: int, quick: bool, as_json: bool) -> None:
         click.echo("… building", err=True)
         found["build"] = throughput(folder, _loaded("auto"), scenarios, k)
         click.echo("… a hit", err=True)
-        # In float32 a text does not depend on what shares its batch, so both ways write the same comments.
-        found["hit"] = hit(folder, _loaded("float32"), k)
+        found["hits"] = [hit(folder, precision, k) for precision in ("auto", "float32")]
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
         show(found)
-        click.echo(f"Panels of {k}, {DEFAULT_MODEL}; the answers in float32, the others as the processor likes it.")
+        click.echo(f"Panels of {k}, {DEFAULT_MODEL}, as precise as the processor likes it where nothing is said.")
 
 
 if __name__ == "__main__":

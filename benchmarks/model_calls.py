@@ -20,60 +20,19 @@ import torch
 import transformers
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ethos.llm import Message, Request, user
+from benchmarks.stock import Chat, Stock
+from ethos.llm import Request, user
 from ethos.llm.local import LocalModel, Precision
 from ethos.llm.packed import PackedLinear
-from ethos.llm.quiet import quietly
-from ethos.llm.weights import SMOLLM2, language_model_weights
-from ethos.options import gather, letters
+from ethos.llm.weights import SMOLLM2
+from ethos.options import letters
 from ethos.pool.starter import starter_panels
 from ethos.prompts import aggregation_prompts, fill, prompt_set
 
 K = 6
 SCENARIOS = 4
 OPTIONS = "Options: A. Yes B. No C. It depends\nAnswer:"
-
-Chat = tuple[Message, ...]
-
-
-class Stock:
-    """The same weights through transformers as its documentation shows."""
-
-    def __init__(self, precision: str) -> None:
-        folder = language_model_weights(SMOLLM2).location
-        with quietly():
-            self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision).eval()
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-
-    def generate(self, requests: Sequence[Request]) -> int:
-        """Write a left-padded batch greedily; returns how many tokens were used."""
-        prompts = self._prompts([request.messages for request in requests])
-        with quietly(), torch.inference_mode():
-            ids = self._model.generate(**prompts, do_sample=False, max_new_tokens=requests[0].max_tokens)
-        ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
-        return sum(token not in ends for row in ids[:, prompts["input_ids"].shape[1] :].tolist() for token in row)
-
-    def option_probabilities(self, chat: Chat) -> tuple[float, ...]:
-        """Read the options from the scores of one new token."""
-        with quietly(), torch.inference_mode():
-            written = self._model.generate(
-                **self._prompts([chat]),
-                do_sample=False,
-                max_new_tokens=1,
-                return_dict_in_generate=True,
-                output_scores=True,
-            )
-        probabilities = torch.softmax(written.scores[0][0].float(), dim=-1).tolist()
-        found = {token: probabilities[i] for token, i in self._tokenizer.get_vocab().items()}
-        return gather(found, letters(3))[0]
-
-    def _prompts(self, chats: Sequence[Chat]) -> Any:
-        plain = [[{"role": message.role, "content": message.content} for message in chat] for chat in chats]
-        return self._tokenizer.apply_chat_template(
-            plain, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
-        )
 
 
 @dataclass

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ethos.generation import Brief, Draft, generate_personas
+from ethos.generation import Brief, Draft, fill_drafts
 from ethos.llm import LanguageModel
 from ethos.persona import OriginKind
 from ethos.pool.leases import POLL, Leases, panel_key
@@ -20,7 +20,8 @@ from ethos.pool.store import Origin, Placed
 from ethos.prompts import PromptSet
 from ethos.scenario import Scenario
 
-SEQUENCES = 24  # rows of one batch: four panels of six
+SEQUENCES = 32  # personas asked for in one batch
+WINDOW = 96  # personas that one build takes upon itself at a time, while others build elsewhere
 
 
 @dataclass
@@ -62,7 +63,7 @@ def build(
         prompts: The prompt set.
         k: Personas a scenario.
         seed: The build's seed; a scenario's own seeds depend on it and on the scenario alone.
-        progress: Told after each batch.
+        progress: Told whenever a scenario is done.
 
     Raises:
         ModelError: The model cannot be reached; what is done is stored.
@@ -79,20 +80,20 @@ def build(
         origin = Origin(OriginKind.GENERATED, writer.identity, prompts.label, seed)
         refused = pool.store.inactive()
         waiting = [keys[key] for key in undone]
-        briefs = [Brief(s, k, examples=pool.examples(s), refused=refused) for s in waiting]
-        for draft in generate_personas(writer, briefs, prompts, seed):
+        drafts = [Draft(Brief(s, k, examples=pool.examples(s), refused=refused)) for s in waiting]
+        for draft in fill_drafts(writer, drafts, prompts, seed, together=SEQUENCES):
             _store(pool, record, draft, origin, report)
+            progress(report)
 
-    def go_through(batch: list[str]) -> list[str]:
-        """Build those of a batch that nobody else is building; the others."""
+    def go_through(window: list[str]) -> list[str]:
+        """Build those of a window that nobody else is building; the others."""
         before = report.done + len(report.failed)
-        elsewhere = leases.free_ones(batch, done, work)
-        report.skipped += len(batch) - len(elsewhere) - (report.done + len(report.failed) - before)
+        elsewhere = leases.free_ones(window, done, work)
+        report.skipped += len(window) - len(elsewhere) - (report.done + len(report.failed) - before)
         progress(report)
         return elsewhere
 
-    order, width, elsewhere = list(keys), max(1, SEQUENCES // k), []
-    # Batches are cut from the whole list, not from what is left, so that a resumed build packs the same rows.
+    order, width, elsewhere = list(keys), max(1, WINDOW // k), []
     for start in range(0, len(order), width):
         elsewhere += go_through(order[start : start + width])
     while elsewhere:

@@ -161,10 +161,17 @@ def test_a_list_that_falls_short_is_asked_for_again_whole() -> None:
 def test_one_batch_carries_the_rows_of_several_scenarios(site: Site) -> None:
     model = ScriptedModel(persona_reply)
     site.build(model)
-    assert [len(batch) for batch in model.batches] == [24, 24, 24]
-    for batch, scenarios in zip(model.batches, (SCENARIOS[:4], SCENARIOS[4:8], SCENARIOS[8:]), strict=True):
+    assert [len(batch) for batch in model.batches] == [30, 30, 12]
+    for batch, scenarios in zip(model.batches, (SCENARIOS[:5], SCENARIOS[5:10], SCENARIOS[10:]), strict=True):
         asked = Counter(s.situation for r in batch for s in scenarios if s.situation in r.messages[-1].content)
         assert asked == {scenario.situation: 6 for scenario in scenarios}
+
+
+def test_who_is_asked_again_shares_a_batch_with_those_who_wait(site: Site) -> None:
+    refusals = iter(["prose", "more prose"])
+    model = ScriptedModel(lambda request: next(refusals, None) or persona_reply(request))
+    assert site.build(model).done == len(SCENARIOS)
+    assert [len(batch) for batch in model.batches] == [30, 32, 12]
 
 
 def test_every_scenario_gets_k_personas_that_differ_in_every_attribute(site: Site) -> None:
@@ -196,7 +203,7 @@ def test_what_is_done_is_skipped_without_opening_the_model(site: Site) -> None:
         site.pool, site.record, SCENARIOS, no_model, STRUCTURED, 6, 0, lambda report: seen.append(report.skipped)
     )
     assert (report.done, report.skipped, report.personas, report.failed) == (0, 12, 0, [])
-    assert seen == [4, 8, 12]
+    assert seen == [12]
 
 
 def test_scenarios_added_to_the_list_are_built_alone(site: Site) -> None:
@@ -217,9 +224,9 @@ def test_a_build_goes_on_where_a_model_error_stopped_it(new_site: Callable[[str]
     stopped, whole = new_site("stopped"), new_site("whole")
     with pytest.raises(ModelError, match="cannot be reached"):
         stopped.build(broken)
-    assert stopped.count("scenarios_with_panel") == 8
+    assert stopped.count("scenarios_with_panel") == 10
     rest = stopped.build(ScriptedModel(persona_reply))
-    assert (rest.done, rest.skipped) == (4, 8)
+    assert (rest.done, rest.skipped) == (2, 10)
     whole.build(ScriptedModel(persona_reply))
     assert stopped.count("personas") == whole.count("personas") == 72
     assert stopped.panels() == whole.panels()
