@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.ready
 	scripts/demo
 
+# Side by side, a file at a time; one thread each, since those of PyTorch wait for each other by spinning.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -58,8 +58,9 @@ ALL = (
     Benchmark("answer", (), ("--quick",), takes_vital=True),
     Benchmark("embedding", (), ("--asked", "60", "--batched", "128"), needs_vital=True),
     Benchmark("panel", (), ("--limit", "100"), needs_vital=True),
+    Benchmark("audit", (), ("--answers", "1000", "--asked", "20")),
 )
-OTHERS = ("gate", "generation")  # they measure how good, not how fast, and take much longer
+OTHERS = ("gate", "generation", "influence")  # they measure how good, not how fast, and take much longer
 
 
 @click.group()

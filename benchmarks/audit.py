@@ -33,7 +33,7 @@ from ethos.pool import schema
 from ethos.pool.database import Database
 from ethos.pool.ledger import faults
 from ethos.pool.record import Record
-from ethos.pool.search import FILE, Filter, search
+from ethos.pool.search import Filter, search
 from ethos.pool.starter import starter_panels
 from ethos.pool.store import Origin, Store, put_model, text_id
 from ethos.scenario import Scenario
@@ -130,8 +130,8 @@ def median(work: Callable[[Any], object], given: Sequence[Any]) -> tuple[float, 
     return statistics.median(spent), max(spent)
 
 
-def measure(folder: Path, answers: int, asked: int) -> list[dict[str, Any]]:
-    """One row for each thing an auditor does."""
+def measure(folder: Path, answers: int, asked: int) -> dict[str, Any]:
+    """What each thing an auditor does takes, and how large the files are."""
     database, embedder = Database(folder), open_embedder()
     began = time.perf_counter()
     fill(database, answers, seed=0)
@@ -163,8 +163,8 @@ def measure(folder: Path, answers: int, asked: int) -> list[dict[str, Any]]:
         command = [sys.executable, "-m", "ethos.cli", "audit", name, *arguments, "--json", "--pool", str(folder)]
         run = median(lambda _, told=command: subprocess.run(told, check=True, capture_output=True), range(5))
         rows.append(_row(f"ethos audit {name}, as a process", run, 5))
-    sizes = {"pool.db": 0, FILE: 0} | {path.name: path.stat().st_size for path in folder.glob("*.db")}
-    return [*rows, {"what": "size, MB", **{name: round(size / 1e6, 1) for name, size in sizes.items()}}]
+    sizes = {path.name: round(path.stat().st_size / 1e6, 1) for path in sorted(folder.glob("*.db"))}
+    return {"answers": answers, "rows": rows, "size_mb": sizes}
 
 
 def _encoded(embedder: Any, texts: Any) -> dict[str, Any]:
@@ -189,15 +189,15 @@ def _row(name: str, spent: tuple[float, float], times: int) -> dict[str, Any]:
 def main(answers: int, asked: int, keep: Path | None, as_json: bool) -> None:
     """Measure."""
     with tempfile.TemporaryDirectory() as scratch:
-        rows = measure(keep or Path(scratch) / "pool", answers, asked)
+        report = measure(keep or Path(scratch) / "pool", answers, asked)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps(report, indent=2))
         return
     table = Table("what", "median ms", "most ms", "times", title=f"{answers:,} answers")
-    for row in rows[:-1]:
-        table.add_row(*(str(row[name]) for name in ("what", "median_ms", "most_ms", "times")))
+    for row in report["rows"]:
+        table.add_row(*map(str, row.values()))
     Console().print(table)
-    click.echo(rows[-1])
+    click.echo("; ".join(f"{name} {size} MB" for name, size in report["size_mb"].items()))
 
 
 if __name__ == "__main__":

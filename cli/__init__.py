@@ -5,13 +5,13 @@ Heavy libraries are imported inside commands only, so that `ethos --help` is ins
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 import click
 
 from ethos.cli.answer import answer
 from ethos.cli.audit import audit
+from ethos.cli.evaluate import evaluate
 from ethos.cli.pool import pool
 from ethos.cli.upkeep import doctor
 from ethos.errors import EthosError
@@ -33,7 +33,7 @@ class EthosGroup(click.Group):
 
 
 @click.group(cls=EthosGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version("ethos-pool"), prog_name="ethos")
+@click.version_option(package_name="ethos-pool", prog_name="ethos")
 def main() -> None:
     """Pluralistic answers to health scenarios, from a pool of personas that you can audit.
 
@@ -54,4 +54,5 @@ def main() -> None:
 main.add_command(pool)
 main.add_command(answer)
 main.add_command(audit)
+main.add_command(evaluate)
 main.add_command(doctor)

@@ -9,17 +9,27 @@ import click
 from ethos.cli.audit_influence import influence, replay, show
 from ethos.cli.audit_keep import export, forget, purge, verify
 from ethos.cli.audit_search import diff, search, stats
-from ethos.cli.options import as_json, pool_options, settings
+from ethos.cli.options import as_json, folder_option, settings
 
 
 @click.group()
 def audit() -> None:
-    """Look back: which personas made an answer, which answers a persona took part in."""
+    """Look back: which personas made an answer, which answers a persona took part in.
+
+    \b
+    Start here:
+      ethos audit list                                      what was answered, with ids
+      ethos audit show ANSWER_ID --html page.html           all that made an answer
+      ethos audit influence ANSWER_ID --method textual      who stands behind which sentence
+      ethos audit verify                                    is the record as it was written?
+
+    The beginning of an id will do wherever an id is asked for.
+    """
 
 
 @audit.command("list")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most N answers.")
-@pool_options
+@folder_option
 @as_json
 def list_(limit: int, as_json: bool, **given: Any) -> None:
     """List answers, newest first."""
@@ -43,10 +53,13 @@ def list_(limit: int, as_json: bool, **given: Any) -> None:
 @audit.command()
 @click.argument("identifier", metavar="PERSONA_ID")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most N answers.")
-@pool_options
+@folder_option
 @as_json
 def persona(identifier: str, limit: int, as_json: bool, **given: Any) -> None:
-    """Show the answers a persona took part in, with its influence on each."""
+    """Show the answers a persona took part in.
+
+    Each with its rank in the panel and its influence. Ids of personas: `ethos audit show`, `ethos pool list`.
+    """
     from ethos.audit import show_persona
     from ethos.cli.render import print_json, table
     from ethos.pool.database import Database
@@ -73,7 +86,7 @@ def persona(identifier: str, limit: int, as_json: bool, **given: Any) -> None:
             )
             for a in found["answers"]
         ],
-        found["line"],
+        f"{found['line']} ({found['status']})",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ethos.cli.options import as_json, model_options, pool_options, settings
+from ethos.cli.options import as_json, folder_option, record_options, settings
 
 METHODS = ("textual", "leave-one-out", "shapley", "runner-up", "order")
 
@@ -17,14 +17,15 @@ METHODS = ("textual", "leave-one-out", "shapley", "runner-up", "order")
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write one self-contained page instead; an older one there is replaced.",
+    help="Write one self-contained page instead of text; an older one there is replaced.",
 )
-@pool_options
+@folder_option
 @as_json
 def show(identifier: str, html: Path | None, as_json: bool, **given: Any) -> None:
-    """Show the whole lineage of an answer: panel, comments, influences and every model call behind it.
+    """Show all that made an answer.
 
-    The page and --json hold every prompt as sent and every reply as received.
+    Gate, candidates, panel, comments, influences and every model call; the page and --json hold every prompt as sent
+    and every reply as received. Ids of answers: `ethos audit list`.
     """
     from ethos.cli.render import print_json
     from ethos.cli.render_audit import show_lineage
@@ -47,25 +48,43 @@ def show(identifier: str, html: Path | None, as_json: bool, **given: Any) -> Non
 
 @click.command()
 @click.argument("identifier", metavar="ANSWER_ID")
-@click.option("--method", type=click.Choice(METHODS), required=True, help="How influence is found.")
+@click.option("--method", type=click.Choice(METHODS), required=True, help="How influence is found; see above.")
 @click.option(
-    "--nli", envvar="ETHOS_NLI", default="", help="For textual: an entailment classifier, folder or hub name."
+    "--nli",
+    envvar="ETHOS_NLI",
+    default="",
+    metavar="MODEL",
+    help="For textual: an entailment classifier, folder or hub name.  [default: by embedding]",
 )
-@click.option("--threshold", type=click.FloatRange(0, 1), help="For textual: from which a comment supports a sentence.")
-@click.option("--by", default="", metavar="MODEL", help="Ask this model in place of the one that answered.")
-@model_options
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="For textual: from which likeness or probability on a comment supports a sentence.  [default: 0.6 by "
+    "embedding, 0.5 by a classifier]",
+)
+@click.option(
+    "--by",
+    default="",
+    metavar="MODEL",
+    help="Ask this model, transformers:… or openai:…, in place of the one that answered.",
+)
+@record_options
 @as_json
 def influence(
     identifier: str, method: str, nli: str, threshold: float | None, by: str, as_json: bool, **given: Any
 ) -> None:
-    """Find how much each persona moved an answer, by another method than its own; the result is stored.
+    """Find how much each persona moved an answer.
+
+    An answer carries a cheap influence from the start; this finds others, stores them, and says on what they agree.
 
     \b
-    textual        which sentences each comment supports (Overton)
-    leave-one-out  the answer without each persona (Overton: its likelihood; distributional: exact, no model call)
-    shapley        the same, over all subsets of at most 6 personas
-    runner-up      the answer that the next best comment gives (steerable)
-    order          whether the order of comments or options matters
+    textual        Overton: which comments support each sentence
+    leave-one-out  Overton: how likely the answer is without each comment;
+                   distributional: how far the options move, exact, no model call
+    shapley        Overton, distributional: the same over all subsets of at most 6
+    runner-up      steerable: the answer that the next best comment gives
+    order          steerable, or with options: does the order of comments or of
+                   options matter?
     """
     from ethos.cli.render import print_json, stages
     from ethos.cli.render_audit import show_influence
@@ -85,18 +104,27 @@ def influence(
 
 @click.command()
 @click.argument("identifier", metavar="ANSWER_ID")
-@click.option("--without", multiple=True, metavar="PERSONA_ID", help="Answer again without this member; repeatable.")
-@click.option("--with", "added", multiple=True, metavar="PERSONA_ID", help="And with this persona; repeatable.")
-@click.option("--record", is_flag=True, help="Store what another panel answers as an answer of its own.")
-@model_options
+@click.option("--without", multiple=True, metavar="PERSONA_ID", help="Answer without this member; may be repeated.")
+@click.option(
+    "--with",
+    "added",
+    multiple=True,
+    metavar="PERSONA_ID",
+    help="Answer with this persona of the pool too; may be repeated.",
+)
+@click.option("--record", is_flag=True, help="Store what the other panel answers, as an answer of its own.")
+@record_options
 @as_json
 def replay(
     identifier: str, without: tuple[str, ...], added: tuple[str, ...], record: bool, as_json: bool, **given: Any
 ) -> None:
-    """Run an answer again from its record, and say whether all is identical or where it diverged.
+    """Run an answer again from its record.
 
-    Every call is sent as it was sent, to the model that the record names. With another panel, prompts are composed
-    anew. Exit code 4: it diverged.
+    Every call is sent as it was sent, to the model that the record names; told is whether all is identical, or where
+    it diverged. Exit code 4: it diverged.
+
+    With --without or --with another panel answers: comments of those who stay are kept, prompts are composed anew,
+    and both answers are shown.
     """
     from ethos.cli.render import print_json, stages
     from ethos.cli.render_audit import show_replay, show_swap

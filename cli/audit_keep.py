@@ -9,31 +9,49 @@ from typing import Any
 import click
 
 from ethos.cli.care import EXIT_CHECK_FAILED
-from ethos.cli.options import as_json, pool_options, settings
+from ethos.cli.options import as_json, folder_option, settings
+
+
+def _pool(given: dict[str, Any]) -> Path:
+    """The pool's folder, which must be there: of a pool made just now it would be true that all is in order."""
+    from ethos.errors import InputError
+    from ethos.pool.database import FILE
+
+    folder = settings(given).pool
+    if not (folder / FILE).exists():
+        raise InputError(f"there is no pool in {folder}", "name its folder with --pool")
+    return folder
 
 
 @click.command()
-@pool_options
+@click.option("--anchor", "kept", default="", metavar="NUMBER:LINK", help="As an earlier run printed it.")
+@folder_option
 @as_json
-def verify(as_json: bool, **given: Any) -> None:
-    """Check that every row is as it was written: none changed, missing, put in or moved.
+def verify(kept: str, as_json: bool, **given: Any) -> None:
+    """Check that the record is as it was written.
 
-    Exits with 4 when one is not, and names its table and key. Vectors, texts and index: `ethos pool verify`.
+    No row of any table was changed, taken away, put in or moved behind Ethos' back; each that was is named by table and
+    key, and the exit code is 4. Vectors, texts and index: `ethos pool verify`.
+
+    Who may write the whole file could make the whole chain anew. Keep the anchor that is printed somewhere else, and
+    give it to a later run: it holds as long as the past is the same.
     """
     from ethos.cli.render import print_json, table
+    from ethos.pool.anchor import anchor, departures
     from ethos.pool.database import Database
     from ethos.pool.ledger import faults, last
 
-    database = Database(settings(given).pool)
+    database = Database(_pool(given))
     with database.read() as connection:
-        found, notes = faults(connection), last(connection)
+        found = [*(departures(connection, kept) if kept else ()), *faults(connection)]
+        notes, now = last(connection), anchor(connection)
     database.close()
     if as_json:
-        print_json({"notes": notes, "faults": [fault.as_dict() for fault in found]})
+        print_json({"notes": notes, "anchor": now, "faults": [fault.as_dict() for fault in found]})
     elif found:
         table(("table", "row", "what is wrong"), [(fault.table, fault.key, fault.cause) for fault in found])
     else:
-        click.echo(f"In order: {notes} notes, and every row as its newest note says.")
+        click.echo(f"In order: {notes} notes, and every row as its newest note says.\nAnchor: {now}")
     if found:
         sys.exit(EXIT_CHECK_FAILED)
 
@@ -41,11 +59,12 @@ def verify(as_json: bool, **given: Any) -> None:
 @click.command()
 @click.argument("file", metavar="OUT.jsonl|OUT.prov.json|OUT.provn", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--answer", "answers", metavar="ID", multiple=True, help="Only this answer; may be repeated.")
-@pool_options
+@folder_option
 def export(file: Path, answers: tuple[str, ...], **given: Any) -> None:
-    """Write answers as JSON lines, or as W3C provenance, by the ending of OUT.
+    """Write answers as JSON lines or W3C provenance.
 
-    JSON lines load in one call: pandas.read_json("OUT.jsonl", lines=True), or in DuckDB FROM 'OUT.jsonl'.
+    The ending of OUT chooses. An answer is a line, which pandas.read_json("OUT.jsonl", lines=True) and DuckDB's
+    FROM 'OUT.jsonl' load as they are; PROV-JSON and PROV-N need pip install 'ethos-pool[prov]'.
 
     An export holds what was asked and said. Look through it before you share it.
     """
@@ -53,7 +72,7 @@ def export(file: Path, answers: tuple[str, ...], **given: Any) -> None:
     from ethos.pool.database import Database
     from ethos.pool.record import Record
 
-    database = Database(settings(given).pool)
+    database = Database(_pool(given))
     count = export(Record(database), file, answers)
     database.close()
     click.echo(f"{count} answers written to {file}.")
@@ -61,21 +80,26 @@ def export(file: Path, answers: tuple[str, ...], **given: Any) -> None:
 
 @click.command()
 @click.option(
-    "--older-than", metavar="AGE", required=True, envvar="ETHOS_AUDIT_RETENTION", help="36h, 180d, 26w or 2y."
+    "--older-than",
+    metavar="AGE",
+    required=True,
+    envvar="ETHOS_AUDIT_RETENTION",
+    help="Hours, days, weeks or years: 36h, 180d, 26w, 2y.",
 )
 @click.option("--dry-run", is_flag=True, help="Only tell what would go.")
-@pool_options
+@folder_option
 @as_json
 def purge(older_than: str, dry_run: bool, as_json: bool, **given: Any) -> None:
-    """Delete answers that are older than AGE, and what only they used: calls, texts, scenarios without personas.
+    """Delete answers older than AGE, without asking.
 
-    Personas stay. The ledger still verifies; backups are not touched.
+    With them goes what only they used: calls, texts, failed attempts, scenarios that no persona was made for. Personas
+    stay. The ledger still verifies; backups are not touched.
     """
     from ethos.cli.render import print_json
     from ethos.pool.database import Database
     from ethos.pool.purging import moment, purge
 
-    database = Database(settings(given).pool)
+    database = Database(_pool(given))
     done = purge(database, moment(older_than), dry_run)
     database.close()
     if as_json:
@@ -90,21 +114,26 @@ def purge(older_than: str, dry_run: bool, as_json: bool, **given: Any) -> None:
 @click.command()
 @click.argument("scenario", metavar="SCENARIO")
 @click.option("--with-personas", is_flag=True, help="Delete the personas made for it too, unless others use them.")
-@click.option("--backups", is_flag=True, help="Delete every copy in the pool's folder of backups.")
+@click.option(
+    "--backups",
+    is_flag=True,
+    help="Delete the copies in backups/ too; they are named otherwise, and may hold it.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@pool_options
+@folder_option
 @as_json
 def forget(scenario: str, with_personas: bool, backups: bool, yes: bool, as_json: bool, **given: Any) -> None:
-    """Remove a scenario's text, and all that was answered to it, from every file of the pool.
+    """Remove a scenario and its answers for good.
 
-    SCENARIO is the text as it was asked, or a scenario's id. The personas made for it stay, since they are not about
-    who asked, but no question finds them by it any more. The ledger still verifies. This cannot be undone.
+    Its text leaves every file of the pool: rows, vectors, indexes, log and free pages. SCENARIO is the text as it was
+    asked, or a scenario's id (`ethos audit search --kind scenario`). The personas made for it stay, since they are not
+    about who asked, but no question finds them by it any more. The ledger still verifies. This cannot be undone.
     """
     from ethos.cli.render import print_json
     from ethos.pool.database import Database
     from ethos.pool.forgetting import forget
 
-    pool = settings(given).pool
+    pool = _pool(given)
     if not yes:
         click.confirm(f"Remove this scenario and its answers from {pool} for good?", abort=True, err=True)
     database = Database(pool)

@@ -7,26 +7,33 @@ from typing import Any
 
 import click
 
-from ethos.cli.options import as_json, pool_options, settings
+from ethos.cli.options import as_json, folder_option, pool_options, settings
 from ethos.scenario import Mode
 
 
 @click.command()
 @click.argument("query", metavar="WORD…", nargs=-1, required=True)
 @click.option(
-    "--kind", "kinds", type=click.Choice(["answer", "persona", "scenario"]), multiple=True, help="Only these."
+    "--kind",
+    "kinds",
+    type=click.Choice(["answer", "persona", "scenario"]),
+    multiple=True,
+    help="Only such; may be repeated.",
 )
-@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), help="Of the answer.")
+@click.option("--mode", type=click.Choice([mode.value for mode in Mode]), help="Only answers in this mode.")
 @click.option("--model", metavar="NAME", default="", help="A part of the name of a model that took part.")
 @click.option("--since", metavar="TIME", default="", help="UTC: 2026-11-21, or 2026-11-21T17:30.")
 @click.option("--until", metavar="TIME", default="", help="To the end of this day, or of this minute.")
 @click.option("--framework", metavar="NAME", default="", help="A part of the framework of somebody in the panel.")
 @click.option("--stakeholder", metavar="NAME", default="", help="A part of the role of somebody in the panel.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most N hits.")
-@pool_options
+@folder_option
 @as_json
 def search(query: tuple[str, ...], kinds: tuple[str, ...], limit: int, as_json: bool, **given: Any) -> None:
-    """Find answers with their comments, personas and scenarios that hold all WORDs, the best first.
+    """Full text over scenarios, personas and answers.
+
+    What holds all WORDs, the best first; an answer has its comments with it. With a filter, a persona or scenario is
+    found if such an answer has it.
 
     \b
     "informed consent"   words that stand together (quote them for the shell too)
@@ -54,15 +61,21 @@ def search(query: tuple[str, ...], kinds: tuple[str, ...], limit: int, as_json: 
 
 @click.command()
 @click.option(
-    "--plot", "picture", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help=".png, .svg, .pdf"
+    "--plot",
+    "picture",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw it too: .png, .svg or .pdf.",
 )
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="Personas in the table.")
 @pool_options
 @as_json
 def stats(picture: Path | None, limit: int, as_json: bool, **given: Any) -> None:
-    """Who has a say over all answers: who dominates, and who is never asked.
+    """Tell who dominates and who never gets a say.
 
-    Influence is each answer's cheap exact one, scaled to sum to 1 within the answer, so that modes can be compared.
+    Over all answers, by persona, ethical framework and stakeholder: seats in panels, influence, and how concentrated
+    they are. Influence is each answer's cheap exact one, scaled to sum to 1 within the answer, so that modes can be
+    compared.
     """
     from ethos.audit_stats import stats
     from ethos.cli.render import print_json, table
@@ -100,10 +113,13 @@ def stats(picture: Path | None, limit: int, as_json: bool, **given: Any) -> None
 @click.command()
 @click.argument("one", metavar="ANSWER_ID")
 @click.argument("other", metavar="ANSWER_ID")
-@pool_options
+@folder_option
 @as_json
 def diff(one: str, other: str, as_json: bool, **given: Any) -> None:
-    """Show in what two answers differ: question, settings, panel, prompts, comments, outcome."""
+    """Show in what two answers differ.
+
+    In the order in which an answer is made: question, settings, panel, prompts, comments, outcome.
+    """
     from ethos.audit_diff import diff
     from ethos.cli.render import print_json, table
     from ethos.pool.database import Database

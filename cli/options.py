@@ -83,6 +83,8 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
         show_default=True,
         help="Warn where one persona has more of an Overton answer's sentences than this.",
     ),
+]
+_ENDPOINT: Sequence[Callable[[Any], Any]] = [
     click.option(
         "--base-url",
         envvar="ETHOS_BASE_URL",
@@ -96,6 +98,8 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
         default=None,
         help="Most requests at the endpoint at once.  [default: 1 at llama.cpp, 6 elsewhere]",
     ),
+]
+_CONTENT: Sequence[Callable[[Any], Any]] = [
     click.option(
         "--audit-content",
         envvar="ETHOS_AUDIT_CONTENT",
@@ -110,14 +114,24 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
 as_json = click.option("--json", "as_json", is_flag=True, envvar="ETHOS_JSON", help="Print JSON for programs.")
 
 
+def folder_option(command: F) -> F:
+    """Which pool, for what reads its tables and encodes nothing."""
+    return _with(command, _POOL[:1])
+
+
 def pool_options(command: F) -> F:
     """Which pool, and how it encodes."""
     return _with(command, _POOL)
 
 
+def record_options(command: F) -> F:
+    """Which pool, and where endpoints are, for what asks again as the record says: models and seed are told there."""
+    return _with(command, [*_POOL, *_ENDPOINT, *_CONTENT])
+
+
 def model_options(command: F) -> F:
     """Which models, prompts, panel size and seed; the pool's options too."""
-    return _with(command, [*_POOL, *_MODELS])
+    return _with(command, [*_POOL, *_MODELS, *_ENDPOINT, *_CONTENT])
 
 
 def _with(command: F, options: Sequence[Callable[[F], F]]) -> F:

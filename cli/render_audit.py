@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -18,6 +18,12 @@ def show_lineage(found: dict[str, Any]) -> None:
     embedder = found["embedder"]
     names = {member["persona_id"]: member["name"] for member in found["panel"]}
     out = console()
+    if found["withheld"]:
+        out.print("[yellow]Note:[/] this record withholds what was asked and said: digests, or nothing, stand for it")
+    for who, change in found["since"].items():
+        told = f"{change['status']} since {change['created_at']}: {change['reason']}"
+        out.print(f"[yellow]Note:[/] {escape(names[who])} is {escape(told)}")
+    _seats(found["panel"])
     if found["candidates"]:
         table(
             ("persona", "relevance", "what became of it"),
@@ -25,14 +31,15 @@ def show_lineage(found: dict[str, Any]) -> None:
             "Candidates",
         )
     _influences(found["attributions"], names)
+    for one in found["attributions"]:
+        _details(one["details"], names)
     _agreement(found["agreement"])
     table(
-        ("stage", "model", "revision", "prompt", "read", "written", "finished", "seconds", "reused"),
+        ("stage", "call", "prompt", "read", "written", "finished", "seconds", "reused"),
         [
             (
                 c["stage"],
-                c["model"],
-                c["model_revision"],
+                c["id"][:12],
                 c["prompt_id"][:12],
                 c["prompt_tokens"],
                 c["completion_tokens"],
@@ -44,6 +51,8 @@ def show_lineage(found: dict[str, Any]) -> None:
         ],
         "Model calls",
     )
+    for model in dict.fromkeys(_model(call) for call in found["model_calls"]):
+        out.print(f"[dim]{escape(model)}[/]")
     encoder = f"{embedder['name']} {embedder['revision']}" if embedder else "not recorded"
     out.print(
         f"[dim]Made at {found['created_at']} by Ethos {found['version']}; prompts {escape(found['prompts'])}, "
@@ -51,10 +60,37 @@ def show_lineage(found: dict[str, Any]) -> None:
     )
 
 
+def _model(call: dict[str, Any]) -> str:
+    """Who was asked, in full."""
+    parts = (call["model"], f"revision {call['model_revision'] or 'not told'}", call["model_precision"])
+    return f"{call['stage'].capitalize()}: {', '.join(part for part in parts if part)}"
+
+
+def _seats(panel: Sequence[dict[str, Any]]) -> None:
+    """Why each member was chosen, and what weighs for it."""
+    numbers = [name for name in ("weight", "selection_probability", "distribution") if name in panel[0]]
+    told = {"weight": "prior", "selection_probability": "selected", "distribution": "options"}
+    table(
+        ("persona", *(told[name] for name in numbers), "why chosen"),
+        [(member["name"], *(_numbers(member[name]) for name in numbers), member["reason"]) for member in panel],
+        "Panel",
+    )
+
+
+def _numbers(value: float | list[float] | None) -> object:
+    return " ".join(f"{one:.3f}" for one in value) if isinstance(value, list) else value
+
+
 def show_influence(found: dict[str, Any], names: Mapping[str, str]) -> None:
     """What one method found."""
-    out, details = console(), found["details"]
     _influences([found], names)
+    _details(found["details"], names)
+    _agreement(found["agreement"])
+
+
+def _details(details: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """What only one method has."""
+    out = console()
     for sentence in details.get("sentences", ()):
         whose = ", ".join(names[one] for one in sentence["supported_by"]) or "unsupported"
         out.print(f"{escape(sentence['text'])} [dim]({escape(whose)})[/]")
@@ -75,7 +111,6 @@ def show_influence(found: dict[str, Any], names: Mapping[str, str]) -> None:
         if "stable" in part:
             told = "chosen option" if "choice_in_rotations" in part else what
             out.print(f"The {told} is the same in {part['stable']:.0%} of the rotations.")
-    _agreement(found["agreement"])
 
 
 def show_replay(again: dict[str, Any]) -> None:

@@ -6,8 +6,6 @@ changed, so what a stopped run has written stays, and the next run goes on behin
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -16,13 +14,15 @@ from typing import Any
 
 from ethos.answer import Answer
 from ethos.cleaning import digest
-from ethos.errors import EthosError, InputError
+from ethos.errors import EthosError
+from ethos.journal import append, read
 from ethos.scenario import Attribute, Mode, Scenario
 from ethos.scenario_files import Item
 
 TOGETHER = 16  # scenarios answered side by side: three full batches of comments, and little lost when it is stopped
 
 _BEGINNING = b'{"id": '  # of every row
+_MEND = "name another --output"
 
 AnswerAll = Callable[[Sequence[tuple[Scenario, Mode]]], Sequence[Answer | EthosError]]
 
@@ -114,8 +114,8 @@ def answer_rows(
         results = list(zip(some, answer_all([(row.scenario, row.mode) for row in some]), strict=True))
         answers = [(row, result) for row, result in results if isinstance(result, Answer)]
         failed = [(row, result) for row, result in results if isinstance(result, EthosError)]
-        _append(output, [{"id": row.id, "key": row.key, **answer.as_dict()} for row, answer in answers])
-        _append(failures_of(output), [_failure(row, error) for row, error in failed])
+        append(output, [{"id": row.id, "key": row.key, **answer.as_dict()} for row, answer in answers], _MEND)
+        append(failures_of(output), [_failure(row, error) for row, error in failed], _MEND)
         report.answered += [answer for _, answer in answers]
         report.failed += failed
         progress(report)
@@ -133,58 +133,9 @@ def _failure(row: Row, error: EthosError) -> Mapping[str, Any]:
 
 
 def _keys_in(output: Path) -> Counter[str]:
-    """How often each row is in the output; a last line that was not written to its end is taken away.
-
-    Raises:
-        InputError: It holds something else than answers.
-    """
-    found: Counter[str] = Counter()
-    whole = 0
-    try:
-        data = output.read_bytes()
-        for number, line in enumerate(data.splitlines(keepends=True), start=1):
-            key = _key(line)
-            if key is not None:
-                found[key] += 1
-                whole += len(line)
-            elif not _torn(line):
-                raise InputError(f"line {number} of {output} is no answer of a batch", "name another --output")
-        if whole < len(data):
-            os.truncate(output, whole)
-    except FileNotFoundError:
-        return found
-    except OSError as error:
-        raise InputError(f"the output {output} cannot be used: {error.strerror}", "name another --output") from error
-    return found
+    """How often each row is in the output."""
+    return Counter(read(output, _BEGINNING, _key, "answer of a batch", _MEND))
 
 
-def _key(line: bytes) -> str | None:
-    """The key in a line of the output; None where it is torn, or something else."""
-    try:
-        row = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
-    return str(row["key"]) if isinstance(row, dict) and "key" in row else None
-
-
-def _torn(line: bytes) -> bool:
-    """Whether this is the beginning of a row; anything else is somebody's file, to be left alone."""
-    return not line.endswith(b"\n") and (line.startswith(_BEGINNING) or _BEGINNING.startswith(line))
-
-
-def _append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows to a file for good.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    if not rows:
-        return
-    try:
-        # Health questions are personal: for their owner only, like the pool.
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "wb") as file:
-            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise InputError(f"the output {path} cannot be written: {error.strerror}", "name another --output") from error
+def _key(row: Mapping[str, Any]) -> str | None:
+    return str(row["key"]) if "key" in row else None

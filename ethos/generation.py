@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ethos.calls import Call, Failure, derived_seed, run
 from ethos.cleaning import fold
 from ethos.errors import InputError
+from ethos.fence import Fence, defused, fence
 from ethos.llm import DISTINCT, LanguageModel, Message, Request, schema_text, user
 from ethos.persona import ATTRIBUTES, LABELS, Persona, clashes
 from ethos.plan import Row, sample_rows
@@ -26,8 +29,9 @@ EXAMPLES = 2  # a request
 STAGE = "persona"
 
 # Neither a quote, which would end the JSON string, nor a comma or colon, which part attributes in the paper's line.
+# No angle either, since a small model would copy the marks of a fence.
 # Without \s, at which llama.cpp's server silently drops the whole pattern.
-_START, _PLAIN = r'[^ ",:;\\{}\[\]\n\t]', r'[^",:;\\{}\[\]\n\t]'
+_START, _PLAIN = r'[^ ",:;<>\\{}\[\]\n\t]', r'[^",:;<>\\{}\[\]\n\t]'
 _FREE_TEXT = f"^{_START}{_PLAIN}{{2,47}}$"
 _PLACED = f"(at|for|from|in|of|on|with) {_START}{_PLAIN}{{2,36}}"  # what grounds a group: a place, a relation
 _ORDER = ("stakeholder_role", "core_value", "ethical_framework", "right_duty", "emotion", "name")
@@ -109,16 +113,53 @@ def generate_personas(
         ModelError: The model cannot be reached.
     """
     drafts = [Draft(brief) for brief in briefs]
+    for _ in fill_drafts(model, drafts, prompts, seed, attempts):
+        pass
+    return drafts
+
+
+def fill_drafts(
+    model: LanguageModel,
+    drafts: Iterable[Draft],
+    prompts: PromptSet,
+    seed: int,
+    attempts: int = MAX_ATTEMPTS,
+    together: int = sys.maxsize,
+) -> Iterator[Draft]:
+    """Generate the personas of drafts, giving each as soon as it is done.
+
+    What a draft has to ask again goes into one batch with the first requests of those that wait, so that a few
+    stubborn ones do not keep a model busy by themselves.
+
+    Args:
+        model: Writes them.
+        drafts: What is to be filled.
+        prompts: The prompt set.
+        seed: The run's seed.
+        attempts: Most rounds a draft.
+        together: Most personas that are asked for in one batch, though never less than one draft's.
+
+    Raises:
+        ModelError: The model cannot be reached; what was given is done.
+    """
     ask, take = _FORMATS[prompts.personas["format"]]
-    for attempt in range(1, attempts + 1):
-        pending = [(draft, request) for draft in drafts for request in ask(draft, prompts, seed, attempt)]
-        if not pending:
-            break
-        calls = run(model, STAGE, [request for _, request in pending])
-        for (draft, _), call in zip(pending, calls, strict=True):
+    waiting = deque(drafts)
+    rounds: list[tuple[Draft, int]] = []  # the drafts at work, and which attempt is each one's next
+    while waiting or rounds:
+        while waiting and (not rounds or sum(d.missing for d, _ in rounds) + waiting[0].missing <= together):
+            rounds.append((waiting.popleft(), 1))
+        pending = [
+            (draft, attempt, request)
+            for draft, attempt in rounds
+            if attempt <= attempts
+            for request in ask(draft, prompts, seed, attempt)
+        ]
+        calls = run(model, STAGE, [request for _, _, request in pending]) if pending else []
+        for (draft, attempt, _), call in zip(pending, calls, strict=True):
             draft.calls.append(call)
             take(draft, call, attempt)
-    return drafts
+        yield from (draft for draft, attempt in rounds if not draft.missing or attempt >= attempts)
+        rounds = [(draft, attempt + 1) for draft, attempt in rounds if draft.missing and attempt < attempts]
 
 
 def read_lines(brief: Brief, reply: str) -> tuple[list[Persona], list[str]]:
@@ -245,31 +286,48 @@ def _schema(draft: Draft, row: Row, values: Sequence[str], examples: Sequence[Ex
 def _schema_chat(
     prompts: PromptSet, draft: Draft, row: Row, values: Sequence[str], examples: Sequence[Example]
 ) -> tuple[Message, ...]:
-    """Examples as turns of the chat, asked for as the row is, so that a small model sees what the notes are for."""
-    table = prompts.personas
+    """Examples as turns of the chat, asked for as the row is, so that a small model sees what the notes are for.
+
+    What others wrote is fenced where a model is asked, and is JSON where it seems to have replied.
+    """
+    table, subject = prompts.personas, draft.brief.scenario.subject
+    others = [*draft.brief.kept, *draft.personas]
+    people = [persona.line for persona in (*others, *(example.persona for example in examples))]
+    marks = fence(table.get("fence", ""), subject, *values, *people, *(example.subject for example in examples))
     turns = []
     for example in examples:
         persona = example.persona
         spoken = [persona.right_duty if _is_duty(value) else persona.core_value for value in values]
-        notes = _notes(table, (), spoken, persona.stakeholder_role if row.stakeholder else "", "")
-        asked = fill(table["user"], subject=example.subject, notes=notes, framework=persona.ethical_framework)
-        shown = {attribute: getattr(persona, attribute) for attribute in _ORDER}
+        notes = _notes(table, marks, (), spoken, persona.stakeholder_role if row.stakeholder else "", "")
+        asked = _asked(table, marks, example.subject, notes, persona.ethical_framework)
+        shown = {attribute: defused(getattr(persona, attribute)) for attribute in _ORDER}
         turns += [Message("user", asked), Message("assistant", json.dumps(shown, ensure_ascii=False))]
-    others = [*draft.brief.kept, *draft.personas]
-    notes = _notes(table, others, values, row.stakeholder, row.stance)
-    asked = fill(table["user"], subject=draft.brief.scenario.subject, notes=notes, framework=row.framework)
-    return (Message("system", table["system"]), *turns, Message("user", asked))
+    notes = _notes(table, marks, others, values, row.stakeholder, row.stance)
+    asked = _asked(table, marks, subject, notes, row.framework)
+    return (Message("system", marks.explained(table["system"])), *turns, Message("user", asked))
+
+
+def _asked(table: Mapping[str, Any], marks: Fence, subject: str, notes: str, framework: str) -> str:
+    # The prompt set's own frameworks need no marks, and a small model is better off with few.
+    named = framework if framework in table["frameworks"] else marks.around(framework)
+    return fill(table["user"], subject=marks.around(subject), notes=notes, framework=named)
 
 
 def _notes(
-    table: Mapping[str, Any], others: Iterable[Persona], values: Sequence[str], stakeholder: str, stance: str
+    table: Mapping[str, Any],
+    marks: Fence,
+    others: Iterable[Persona],
+    values: Sequence[str],
+    stakeholder: str,
+    stance: str,
 ) -> str:
     lines = "\n".join(persona.line for persona in others)
+    spoken_for = " and ".join(map(marks.around, values))
     return "".join(
         (
-            table["taken"].format(lines=lines) if lines else "",
-            table["uncovered"].format(values=" and ".join(values)) if values else "",
-            table["stakeholder"].format(stakeholder=stakeholder) if stakeholder else "",
+            table["taken"].format(lines=marks.around(lines)) if lines else "",
+            table["uncovered"].format(values=spoken_for) if values else "",
+            table["stakeholder"].format(stakeholder=marks.around(stakeholder)) if stakeholder else "",
             table["stance"].format(stance=stance) if stance else "",
         )
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from ethos import causal
 from ethos.answer import Answer
+from ethos.entailment import EntailmentModel
 from ethos.errors import InputError
 from ethos.influence import LEAVE_ONE_OUT, SUPPORTED, Attribution
 from ethos.influence_order import comment_order, option_order
@@ -24,7 +25,7 @@ from ethos.pool.evidence import attributions, keep_attribution, sent_calls
 from ethos.pool.record import Record
 from ethos.replay import RecordedModels, recorded_prompts
 from ethos.scenario import Mode
-from ethos.textual import BY_EMBEDDING, ENTAILED, EntailmentModel, trace_by_embedding, trace_by_entailment
+from ethos.textual import BY_EMBEDDING, ENTAILED, trace_by_embedding, trace_by_entailment
 
 PRIMARY = "answer"  # the method whose influences an answer carries from the start
 

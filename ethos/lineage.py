@@ -5,6 +5,7 @@ Reads the record and writes pages; computes nothing anew and calls no model.
 
 from __future__ import annotations
 
+import math
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 from ethos.audit import show_answer
 from ethos.errors import InputError
 from ethos.influence_methods import agreement, influences
+from ethos.pool.lifecycle import Status, history
 from ethos.pool.record import Record
+from ethos.withholding import is_withheld
 
 MARK = "Ethos answer lineage"  # by which a page is known as ours
 
@@ -21,9 +24,11 @@ def lineage(record: Record, identifier: str) -> dict[str, Any]:
     """One answer with all that the record holds of it, as plain JSON values.
 
     Returns:
-        The answer's own JSON, and: ``version``, ``request`` and ``embedder`` of the run; ``cut``, the calls whose reply
-        was cut at the token limit; ``attributions``, the influences by every method known so far, with what the methods
-        agree on under ``agreement``; ``model_calls``, as sent and received.
+        The answer's own JSON, and: ``version``, ``request`` and ``embedder`` of the run; ``withheld``, whether the
+        record keeps less than was asked and said; ``since``, what became of members who may no longer be retrieved, by
+        id; ``cut``, the calls whose reply was cut at the token limit; ``attributions``, the influences by every method
+        known so far, with what the methods agree on under ``agreement``; ``model_calls``, as sent and received, with
+        the natural logarithm of each label's own probability where labels were read.
 
     Raises:
         InputError: No answer's id starts with this, or several do.
@@ -31,13 +36,30 @@ def lineage(record: Record, identifier: str) -> dict[str, Any]:
     found = show_answer(record, identifier)
     answer = record.answer(found["answer_id"])
     attributions = influences(record, answer)
+    for call in found["model_calls"]:
+        if call["reading"]:
+            call["reading"] = {**call["reading"], "log_probabilities": _logarithms(call["reading"])}
     return {
         **found,
         **record.circumstances(answer.answer_id),
+        "withheld": is_withheld(found["scenario"]),
+        "since": _since(record, [member["persona_id"] for member in found["panel"]]),
         "cut": [call["id"] for call in found["model_calls"] if call["finish_reason"] == "length"],
         "attributions": [one.as_dict() for one in attributions],
         "agreement": agreement(attributions),
     }
+
+
+def _logarithms(reading: dict[str, Any]) -> list[float | None]:
+    """Of the labels' probabilities before they were normalised; None where it was nothing."""
+    own = (probability * reading["mass"] for probability in reading["probabilities"])
+    return [math.log(value) if value > 0 else None for value in own]
+
+
+def _since(record: Record, personas: list[str]) -> dict[str, dict[str, str]]:
+    """The newest change of status of those who are not active."""
+    newest = {one: changes[-1] for one in personas if (changes := history(record.database, one))}
+    return {one: change for one, change in newest.items() if change["status"] != Status.ACTIVE}
 
 
 def lineage_page(found: dict[str, Any]) -> str:

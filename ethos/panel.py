@@ -32,12 +32,14 @@ class PanelRequest:
         sourcing: Where they may come from.
         prompts: The prompt set of generation.
         seed: The request's seed.
+        learn: Whether what is generated may serve other scenarios later.
     """
 
     k: int
     sourcing: Sourcing
     prompts: PromptSet
     seed: int
+    learn: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,11 @@ def assemble(
         ModelError: It fails on several for a cause that lies in none of them.
     """
     found = [_search(pool, scenario, request) for scenario in scenarios]
-    if request.sourcing is Sourcing.FRESH:
-        fresh = [search for search in found if isinstance(search, _Search)]
-        return apart(fresh, lambda some: _generate(pool, record, some, request, model))
+    if request.sourcing is Sourcing.FRESH or not request.learn:
+        # Nobody waits for what another generates, since it would not be found afterwards.
+        lone = [search for search in found if isinstance(search, _Search)]
+        alone = iter(apart(lone, lambda some: _generate(pool, record, some, request, model)) if lone else ())
+        return [next(alone) if isinstance(one, _Search) else one for one in found]
     # Once, unless a member is retired between its panel's generation and the second look.
     while lacking := {panel_key(s.scenario, request.k): s for s in reversed(found) if isinstance(s, _Search)}:
         began = time.perf_counter()
@@ -182,7 +186,7 @@ def _generate(
             continue
         members = (*search.found.members, *_fresh_members(draft.personas, len(search.found.members)))
         # Where the record withholds what is asked, the pool learns nothing from it either.
-        known = record.keeps_texts
+        known = record.keeps_texts and request.learn
         placed = [Placed(member.persona, member.relevance) for member in members] if known else []
         pool.add(record.scenario(search.scenario), draft.personas, origin, placed, retrievable=known)
         seconds = {**search.seconds, "persona": (time.perf_counter() - began) / len(searches)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
@@ -74,7 +74,12 @@ class Persona:
     @property
     def line(self) -> str:
         """The paper's line; an attribute that holds a comma or a quote is quoted as in CSV."""
-        return f"{self.name}: {', '.join(map(_cell, self.texts()[1:]))}"
+        return self.line_of(ATTRIBUTES)
+
+    def line_of(self, attributes: Collection[str]) -> str:
+        """The line with these attributes alone, in their order; the name always stands."""
+        shown = [text for attribute, text in list(self.as_dict().items())[1:] if attribute in attributes]
+        return f"{self.name}: {', '.join(map(_cell, shown))}"
 
     @classmethod
     def parse(cls, line: str) -> Persona:

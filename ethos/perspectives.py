@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from ethos.answer import Comment, Member
 from ethos.calls import AnyCall, Call, derived_seed
 from ethos.errors import ModelError
+from ethos.fence import Fence, fence
 from ethos.llm import Request, user
 from ethos.options import letters
-from ethos.persona import Persona
+from ethos.persona import ATTRIBUTES, Persona
 from ethos.prompts import PromptSet, fill
 from ethos.scenario import AttributeKind, Scenario
 
@@ -22,27 +23,26 @@ STAGE = "comment"
 def comment_requests(scenario: Scenario, members: Sequence[Member], prompts: PromptSet, seed: int) -> list[Request]:
     """One request a member, in order. A persona's seed does not depend on who else is on the panel."""
     table = prompts.comments
-    return [
-        Request(
-            user(_text(scenario, member.persona, prompts), table["system"]),
-            table["max_tokens"],
-            table["temperature"],
-            derived_seed(seed, STAGE, member.persona.id),
-        )
-        for member in members
-    ]
+    requests = []
+    for member in members:
+        marks = fence(table.get("fence", ""), scenario.subject, member.persona.line)
+        chat = user(_text(scenario, member.persona, prompts, marks), marks.explained(table["system"]))
+        seeded = derived_seed(seed, STAGE, member.persona.id)
+        requests.append(Request(chat, table["max_tokens"], table["temperature"], seeded))
+    return requests
 
 
-def _text(scenario: Scenario, persona: Persona, prompts: PromptSet) -> str:
+def _text(scenario: Scenario, persona: Persona, prompts: PromptSet, marks: Fence) -> str:
     table, attribute = prompts.comments, scenario.attribute
     about_value = attribute is not None and attribute.kind is AttributeKind.VALUE
+    line = persona.line_of(table.get("attributes", ATTRIBUTES))
+    told = {"subject": marks.around(scenario.subject), "persona": marks.around(line)}
     if not scenario.options or about_value or "user_options" not in table:
-        return fill(table["user"], subject=scenario.subject, persona=persona.line)
+        return fill(table["user"], **told)
     poll = ""
     if attribute is not None and attribute.kind is AttributeKind.COUNTRY:
         poll = table["poll"].format(country=attribute.name)
-    labels = ", ".join(letters(len(scenario.options)))
-    return fill(table["user_options"], subject=scenario.subject, persona=persona.line, poll=poll, letters=labels)
+    return fill(table["user_options"], **told, poll=poll, letters=", ".join(letters(len(scenario.options))))
 
 
 def comment_of(member: Member, call: AnyCall, call_id: str) -> Comment:

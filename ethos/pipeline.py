@@ -109,6 +109,11 @@ class Ethos:
             )
         return self._models[home]
 
+    def named(self, role: str) -> str:
+        """The name of a role's model, told without opening it."""
+        home = self._home(role)
+        return self._given[home].identity.name if home in self._given else str(getattr(self.settings, home))
+
     def _home(self, role: str) -> str:
         """The role whose model serves a role: itself, or ``model`` where none of its own is named."""
         own = getattr(self.settings, role)
@@ -244,6 +249,7 @@ class Ethos:
             priors=weights,
             reuse=reuse,
             most_share=self.settings.most_share,
+            learn=self.settings.learn,
             progress=progress,
             on_text=on_text,
         )

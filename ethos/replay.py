@@ -102,8 +102,9 @@ class RecordedModels:
             ConfigurationError: It cannot be opened.
         """
         if identity.id not in self._opened:
-            own = self._ethos.model(ROLES[stage])
-            self._opened[identity.id] = own if own.identity.id == identity.id else self._open(identity)
+            role = ROLES[stage]
+            own = self._ethos.model(role) if self._ethos.named(role) == identity.name else None
+            self._opened[identity.id] = own if own and own.identity.id == identity.id else self._open(identity)
         return self._opened[identity.id]
 
     def _open(self, identity: ModelIdentity) -> LanguageModel:

@@ -42,23 +42,30 @@ def read_items(path: Path) -> list[Item]:
     Raises:
         InputError: No such file, not UTF-8, not JSON, no rows, or a row that cannot be used.
     """
-    text = _text(path)
-    suffix = path.suffix.lower()
-    if suffix == ".json":
-        rows = list(enumerate(_json(text, f"{path}"), start=1))
-    elif suffix in {".jsonl", ".ndjson"}:
-        rows = [(n, _json(line, f"{path}, line {n}")) for n, line in _lines(text)]
-    else:
-        rows = [(n, line) for n, line in _lines(text) if not line.startswith("#")]
     items = []
-    for number, row in rows:
+    for number, row in read_rows(path):
         try:
-            items.append(_item(row, number))
+            items.append(read_item(row, number))
         except InputError as error:
             raise InputError(f"{path}, row {number}: {error.message}", error.hint) from error
     if not items:
         raise InputError(f"the file {path} holds no scenario", "give one a line, or a JSON list")
     return items
+
+
+def read_rows(path: Path) -> list[tuple[int, Any]]:
+    """All rows of a file as they are, each with its number, in the formats of `read_items`.
+
+    Raises:
+        InputError: No such file, not UTF-8, or not JSON.
+    """
+    text = _text(path)
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return list(enumerate(_json(text, f"{path}"), start=1))
+    if suffix in {".jsonl", ".ndjson"}:
+        return [(n, _json(line, f"{path}, line {n}")) for n, line in _lines(text)]
+    return [(n, line) for n, line in _lines(text) if not line.startswith("#")]
 
 
 def distinct_scenarios(items: list[Item]) -> list[Scenario]:
@@ -93,7 +100,12 @@ def _json(text: str, where: str) -> Any:
     return data
 
 
-def _item(row: object, number: int) -> Item:
+def read_item(row: object, number: int) -> Item:
+    """What one row asks.
+
+    Raises:
+        InputError: The row cannot be used.
+    """
     if isinstance(row, str):
         return Item(str(number), Scenario.of(row), None)
     if not isinstance(row, Mapping):

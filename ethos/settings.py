@@ -43,6 +43,8 @@ class Settings:
         most_share: Of an Overton answer's sentences, above which one persona is said to prevail, 0..1.
         endpoint: Where ``openai:`` models are served.
         audit_content: How much the record keeps of what is asked and said.
+        learn: Whether the pool learns from questions: personas invented for one may serve others later. Without, no
+            answer depends on what was asked before.
 
     Raises:
         ConfigurationError: k or the threshold is out of range.
@@ -61,6 +63,7 @@ class Settings:
     most_share: float = 0.5
     endpoint: Endpoint = field(default_factory=Endpoint)
     audit_content: Content = Content.FULL
+    learn: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MAX_K:

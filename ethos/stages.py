@@ -113,6 +113,7 @@ class Run:
         priors: Weights of personas by full id; 1 for those not named.
         reuse: Whether calls of the main model that are in the record need not be made again; comments never need to.
         most_share: Of an Overton answer's sentences, above which one persona is said to prevail.
+        learn: Whether personas that are invented may serve other questions later.
         progress: Told what is being done.
         on_text: Told the answer to a single question while it is written, in Overton mode; the others' answers are
             put together from several calls.
@@ -129,6 +130,7 @@ class Run:
     priors: Priors
     reuse: bool
     most_share: float
+    learn: bool
     progress: Progress
     on_text: OnText | None = None
 
@@ -153,7 +155,7 @@ class Run:
         """Stage 1: every question gets its panel."""
         fresh = self.sourcing is Sourcing.FRESH
         self.progress("inventing a panel" if fresh else "looking for a panel in the pool")
-        request = PanelRequest(self.k, self.sourcing, self.prompts, self.seed)
+        request = PanelRequest(self.k, self.sourcing, self.prompts, self.seed, self.learn)
         scenarios = [question.scenario for question in questions]
         panels = assemble(self.pool, self.record, scenarios, request, self._persona_model)
         self._note("persona", questions, panels)

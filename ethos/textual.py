@@ -8,32 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ethos.embedding import Embedder
-from ethos.errors import ConfigurationError
+from ethos.entailment import Entailment
 from ethos.influence import SUPPORTED, nearness, sentences
 
 ENTAILED = 0.5  # probability from which a comment entails a sentence: more likely than not
-_PAIRS = 16  # that a classifier reads at once
 
 BY_EMBEDDING = "share of the answer's sentences that this comment supports, by embedding; shared where several do"
 BY_ENTAILMENT = "share of the answer's sentences that this comment entails, by {name}; shared where several do"
-
-
-class Entailment(Protocol):
-    """Tells whether one text follows from another."""
-
-    @property
-    def name(self) -> str:
-        """Which model."""
-
-    def probabilities(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Of each pair the probability that the first text entails the second, 0..1, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,59 +95,3 @@ def trace_by_entailment(model: Entailment, output: str, comments: Sequence[str],
     found = model.probabilities([(comment, sentence) for sentence in said for comment in comments])
     support = np.array(found, dtype=np.float64).reshape(len(said), len(comments))
     return Trace(tuple(said), support, threshold, BY_ENTAILMENT.format(name=model.name))
-
-
-class EntailmentModel:
-    """A transformers classifier of text pairs with a label for entailment, such as those trained on MNLI.
-
-    Args:
-        name: Folder or hub name; loaded at the first pair.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @cached_property
-    def _loaded(self) -> tuple[Any, Any, int]:
-        """Tokenizer, classifier, and the number of the label that means entailment."""
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer  # late: seconds
-
-        from ethos.llm.quiet import quietly
-        from ethos.llm.weights import language_model_weights
-
-        location = language_model_weights(self.name).location
-        try:
-            with quietly():
-                tokenizer = AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-                model = AutoModelForSequenceClassification.from_pretrained(location, trust_remote_code=False).eval()
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                f"the model {self.name} cannot be loaded: {str(error).splitlines()[0]}",
-                "name a folder on this machine or a model in the hub's cache with --nli",
-            ) from error
-        labels = {str(label).lower(): int(number) for number, label in model.config.id2label.items()}
-        if "entailment" not in labels:
-            raise ConfigurationError(
-                f"the model {self.name} has no label for entailment, but {', '.join(sorted(labels))}",
-                "name a model trained on natural language inference with --nli",
-            )
-        return tokenizer, model, labels["entailment"]
-
-    def probabilities(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Of each pair the probability that the first text entails the second; the first is cut where it is too long.
-
-        Raises:
-            ConfigurationError: The model cannot be loaded, or is no entailment model.
-        """
-        import torch
-
-        tokenizer, model, label = self._loaded
-        found: list[float] = []
-        for start in range(0, len(pairs), _PAIRS):
-            premises, hypotheses = zip(*pairs[start : start + _PAIRS], strict=True)
-            read = tokenizer(
-                list(premises), list(hypotheses), padding=True, truncation="only_first", return_tensors="pt"
-            )
-            with torch.inference_mode():
-                found += torch.softmax(model(**read).logits.float(), dim=-1)[:, label].tolist()
-        return found

@@ -1,7 +1,8 @@
 """Opens a pool's SQLite database: settings, transactions, schema upgrade, and clear refusals.
 
 Knows the file and its schema version; knows no table's meaning. Follows notes/platform.md 1.3: WAL, full
-synchronisation, one short immediate transaction a write, no model call inside any.
+synchronisation, one short immediate transaction a write, no model call inside any. SQLAlchemy is imported when it is
+first needed: it takes a third of a second, and what reads by the driver alone does without.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from functools import cache
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
-from sqlalchemy.exc import DatabaseError, OperationalError
+from typing import TYPE_CHECKING
 
 from ethos.errors import PoolDamaged, PoolError, PoolTooNew
-from ethos.pool import ledger
 from ethos.pool.backup import copy, dated
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 FILE = "pool.db"
 BUSY_MILLISECONDS = 30_000
@@ -51,9 +51,13 @@ class Database:
                 _create(self.path)
             elif not self.path.stat().st_size:
                 raise PoolDamaged(f"the pool database {self.path} is empty", _MEND)
-            self.engine = _engine(self.path)
-            self._idle: deque[sqlite3.Connection] = deque()  # that `glance` takes from and gives back
+            self._idle: deque[sqlite3.Connection] = deque()  # that `plain` takes from and gives back
             self._upgrade()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """SQLAlchemy's way to the file."""
+        return _engine(self.path)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -67,6 +71,8 @@ class Database:
 
         What it writes is sealed in the ledger before it commits.
         """
+        from ethos.pool import ledger  # late: SQLAlchemy
+
         with self._writing() as connection, ledger.sealing(connection):
             yield connection
 
@@ -92,40 +98,39 @@ class Database:
 
         SQLAlchemy's part of such a small read takes longer than SQLite's, and so does its pool's.
         """
+        with self.plain() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
+    @contextmanager
+    def plain(self) -> Iterator[sqlite3.Connection]:
+        """The driver's own connection, outside any transaction; one that met an error is not used again."""
         with self._explained():
             try:
                 connection = self._idle.pop()
             except IndexError:
-                pooled = self.engine.raw_connection()
-                connection = _driver(pooled)
-                pooled.detach()
+                connection = _connect(self.path)
             try:
-                connection.execute("BEGIN")
-                try:
-                    yield connection
-                finally:
-                    connection.execute("COMMIT")
+                yield connection
             except BaseException:
                 connection.close()
                 raise
             self._idle.append(connection)
 
-    @contextmanager
-    def plain(self) -> Iterator[sqlite3.Connection]:
-        """The driver's own connection, for what SQLite does outside any transaction."""
-        with self._explained(), closing(self.engine.raw_connection()) as connection:
-            yield _driver(connection)
-
     def close(self) -> None:
         """Release the file."""
         while self._idle:
             self._idle.pop().close()
-        self.engine.dispose()
+        if "engine" in vars(self):
+            self.engine.dispose()
 
     def _upgrade(self) -> None:
         """Bring an older schema to this version's, after a copy of it was kept."""
         known = revisions()
-        with self.read() as connection:
+        with self.glance() as connection:
             current = _revision_of(connection)
         if current == known[-1]:
             return
@@ -145,12 +150,15 @@ class Database:
         """Map SQLite's errors to ours, once."""
         try:
             yield
-        except (DatabaseError, sqlite3.DatabaseError) as error:
-            raise _explanation(error, self.path) from error
         except OSError as error:
             raise PoolError(
                 f"the pool folder {self.folder} cannot be used: {error.strerror}", "choose another --pool"
             ) from error
+        except Exception as error:
+            cause = getattr(error, "orig", error)  # SQLAlchemy wraps the driver's errors
+            if not isinstance(cause, sqlite3.DatabaseError):
+                raise
+            raise _explanation(cause, self.path) from error
 
 
 def _create(path: Path) -> None:
@@ -177,6 +185,9 @@ def _migrate(connection: Connection) -> None:
     """Run all missing migrations in the connection's transaction; a second process waits, then finds them done."""
     from alembic import command
     from alembic.config import Config  # late: 0.2 s that a pool which is up to date does not need
+    from sqlalchemy import inspect
+
+    from ethos.pool import ledger
 
     config = Config()
     config.set_main_option("script_location", str(files("ethos.migrations")))
@@ -194,15 +205,15 @@ def revisions() -> tuple[str, ...]:
     return tuple(sorted(name.partition("_")[0] for name in names if name[:4].isdigit()))
 
 
-def _revision_of(connection: Connection) -> str | None:
-    tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").all()
-    if not tables:
+def _revision_of(connection: sqlite3.Connection) -> str | None:
+    if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
         return None
-    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row and str(row[0])
 
 
-def _explanation(error: Exception, path: Path) -> PoolError:
-    cause = str(error.orig if isinstance(error, DatabaseError) else error)
+def _explanation(error: sqlite3.DatabaseError, path: Path) -> PoolError:
+    cause = str(error)
     if "Could not decode" in cause:
         cause = "a stored text is not UTF-8"
     if any(sign in cause for sign in ("not a database", "malformed", "disk image", "not UTF-8")):
@@ -213,7 +224,7 @@ def _explanation(error: Exception, path: Path) -> PoolError:
     if "locked" in cause or "busy" in cause:
         return PoolError(f"the pool database {path} stayed locked for {BUSY_MILLISECONDS // 1000} s", "try again")
     hint = "free some disk space" if "full" in cause else "check the folder's permissions"
-    kind = "cannot be used" if isinstance(error, OperationalError | sqlite3.OperationalError) else "refused a statement"
+    kind = "cannot be used" if isinstance(error, sqlite3.OperationalError) else "refused a statement"
     return PoolError(f"the pool database {path} {kind}: {cause}", hint)
 
 
@@ -224,13 +235,7 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _driver(connection: Any) -> sqlite3.Connection:
-    driver = connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
-
-
-def _use_wal(connection: Any) -> None:
+def _use_wal(connection: sqlite3.Connection) -> None:
     """Switch the file to WAL once; that one pragma does not wait for other writers by itself."""
     deadline = time.monotonic() + BUSY_MILLISECONDS / 1000
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -242,13 +247,10 @@ def _use_wal(connection: Any) -> None:
             time.sleep(0.02)
 
 
-def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}")
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        # The driver must not open transactions by itself: its late BEGIN loses updates (notes/platform.md 1.2).
-        connection.isolation_level = None
+def _connect(path: Path) -> sqlite3.Connection:
+    # The driver must not open transactions by itself: its late BEGIN loses updates (notes/platform.md 1.2).
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
         for pragma in (
             f"busy_timeout={BUSY_MILLISECONDS}",
             "synchronous=FULL",
@@ -258,6 +260,16 @@ def _engine(path: Path) -> Engine:
         ):
             connection.execute(f"PRAGMA {pragma}")
         _use_wal(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _engine(path: Path) -> Engine:
+    from sqlalchemy import create_engine, event  # late: a third of a second
+
+    engine = create_engine(f"sqlite:///{path}", creator=lambda: _connect(path))
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

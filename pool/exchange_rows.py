@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,6 +29,7 @@ from ethos.pool.store import Origin
 from ethos.scenario import Scenario
 
 MAX_DIMENSIONS = 8_192
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def _text(value: object, key: str) -> str:
         raise InputError(f"{key!r} is not a text")
     if "\0" in value:
         raise InputError(f"{key!r} holds a NUL character")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _SURROGATE.search(value):
         raise InputError(f"{key!r} holds half of a surrogate pair")
     if key in ATTRIBUTES and len(value) > MAX_ATTRIBUTE_CHARACTERS:
         raise InputError(f"{key!r} has {len(value):,} characters, more than {MAX_ATTRIBUTE_CHARACTERS}")

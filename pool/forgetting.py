@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Text, and_, delete, func, insert, or_, select
 
 from ethos.cleaning import digest
 from ethos.errors import InputError
+from ethos.fence import defused
 from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool import ledger, schema
 from ethos.pool.backup import FOLDER as BACKUPS
@@ -124,12 +125,14 @@ class _Forgetting:
         self._connection = connection
         self._situation = situation
         self._ids = ids
-        # As the tables hold it: plain, and inside JSON of either kind.
-        escaped = (json.dumps(situation, ensure_ascii=ascii)[1:-1] for ascii in (False, True))
-        self._spellings = sorted({situation, *escaped})
-        # Where a text stands by itself: a whole line, after a label, or in quotation marks. As a part of other words it
-        # is somebody else's question.
-        self._whole = re.compile(rf'(?:^|(?<=[“"\n])|(?<=: )){re.escape(situation)}(?=$|[”"\n])')
+        # As the tables hold it: plain, as a fence in a prompt holds it, and either of them inside JSON of either kind.
+        plain = {situation, defused(situation)}
+        escaped = {json.dumps(text, ensure_ascii=ascii)[1:-1] for text in plain for ascii in (False, True)}
+        self._spellings = sorted(plain | escaped)
+        # Where a text stands by itself: a whole line, after a label, in a fence or in quotation marks. As a part of
+        # other words it is somebody else's question.
+        told = "|".join(map(re.escape, plain))
+        self._whole = re.compile(rf'(?:^|(?<=[“"\n>])|(?<=: ))(?:{told})(?=$|[”"\n]|</data-)')
 
     def run(self, with_personas: bool) -> dict[str, Any]:
         """Forget; what `Forgotten` counts."""
@@ -137,9 +140,11 @@ class _Forgetting:
         answers = (
             self._connection.execute(select(answer.id).where(among(answer.scenario_id, self._ids))).scalars().all()
         )
+        comments = self._comments(answers)
         calls = drop_answers(self._connection, answers)
         failures = self._delete(failure, among(failure.scenario_id, self._ids))
-        dropped = drop_calls(self._connection, calls | self._calls_that_say_it())
+        calls |= self._calls_that_say_it() | self._calls_that_quote(comments)
+        dropped = drop_calls(self._connection, calls)
         redacted = self._redact_calls() + self._redact_rows()
         kept, lost, deleted = self._part_from_personas(with_personas)
         vectors = schema.EmbeddingRow
@@ -176,6 +181,22 @@ class _Forgetting:
         call, texts = schema.CallRow, self._texts_that_say_it()
         said = or_(among(call.prompt_id, texts), among(call.completion_id, texts))
         return set(self._connection.execute(select(call.id).where(said)).scalars())
+
+    def _comments(self, answers: Collection[str]) -> list[str]:
+        """What was said of the scenario, as stored chats spell it."""
+        member, call, text = schema.MemberRow, schema.CallRow, schema.TextRow
+        query = select(text.content).join(call, call.completion_id == text.id)
+        query = query.join(member, member.comment_call_id == call.id).where(among(member.answer_id, answers))
+        return [
+            json.dumps(said, ensure_ascii=False)[1:-1] for said in self._connection.execute(query).scalars() if said
+        ]
+
+    def _calls_that_quote(self, comments: Sequence[str]) -> set[str]:
+        """Calls that no answer rests on and that show these comments, such as those of `ethos audit replay`."""
+        call, text, listed = schema.CallRow, schema.TextRow, func.json_each(json.dumps(comments)).table_valued("value")
+        shown = select(listed.c.value).where(func.instr(text.content, listed.c.value) > 0).exists()
+        query = select(call.id).join(text, text.id == call.prompt_id).where(unused(call), shown)
+        return set(self._connection.execute(query).scalars())
 
     def _redact_calls(self) -> int:
         """Put `FORGOTTEN` in place of the text in calls that others' answers rest on, which show it as an example."""

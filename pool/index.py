@@ -27,7 +27,7 @@ from ethos.pool.store import Store
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
 
-NEIGHBOURS = 48
+NEIGHBOURS = 100  # half as many are 0.4 ms faster, and cover 4% less where the pool is sparse
 SNAPSHOT = 5_000  # changes from which on a snapshot is worth writing: SQL gives some 40,000 a second
 REMEMBERED = 4096  # vectors of scenarios that were asked
 _CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")

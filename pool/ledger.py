@@ -12,20 +12,27 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, String, Table
 
 from ethos.pool import schema
+
+T = TypeVar("T")
 
 # What can be derived again, or says nothing of what happened.
 _UNWATCHED = {"ledger", "leases", "embedders", "embeddings"}
 _OPERATIONS = {"insert": "NEW", "update": "NEW", "delete": "OLD"}
 FORGET = "forget"  # the operation of a note that names the notes which lost what they said
 START = "0" * 64  # the link before the first
+_SALT = 16  # bytes
+_CHUNK = 1_000  # notes whose rows are read at once
+
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +100,16 @@ def seal(connection: Connection, above: int) -> None:
     before = "SELECT link FROM ledger WHERE seq < ? AND link IS NOT NULL ORDER BY seq DESC LIMIT 1"
     link = connection.exec_driver_sql(before, (notes[0].seq,)).scalar() or START
     rows = _Rows(connection)
-    sealed = []
-    for seq, table, key, operation in notes:
-        salt = secrets.token_hex(16)
-        content = _digest(salt, table, key, "" if operation == FORGET else rows.content(table, key))
-        link = _link(link, seq, table, operation, content)
-        sealed.append((salt, content, link, seq))
-    connection.exec_driver_sql("UPDATE ledger SET salt = ?, content = ?, link = ? WHERE seq = ?", sealed)
+    for some in _chunks(notes):
+        held = rows.contents((table, key) for _, table, key, operation in some if operation != FORGET)
+        sealed = []
+        salts = secrets.token_hex(_SALT * len(some))
+        for place, (seq, table, key, operation) in enumerate(some):
+            salt = salts[2 * _SALT * place : 2 * _SALT * (place + 1)]
+            content = _digest(salt, table, key, held.get((table, key), ""))
+            link = _link(link, seq, table, operation, content)
+            sealed.append((salt, content, link, seq))
+        connection.exec_driver_sql("UPDATE ledger SET salt = ?, content = ?, link = ? WHERE seq = ?", sealed)
 
 
 def forget(connection: Connection, above: int) -> None:
@@ -170,21 +180,30 @@ def _unlike(connection: Connection, newest: dict[tuple[str, str], tuple[str | No
     """Rows that differ from their newest note."""
     rows, found = _Rows(connection), []
     for table in watched():
-        keys = {json.dumps(list(key), ensure_ascii=False, separators=(",", ":")) for key in rows.keys(table)}
+        keys = {_as_json(key) for key in rows.keys(table)}
         noted = {key: note for (name, key), note in newest.items() if name == table.name}
         added = sorted(keys - noted.keys())
         found += [Fault(table.name, key, "was added by something other than Ethos") for key in added]
-        for key, (salt, content, operation) in noted.items():
-            if content is None or salt is None:
-                continue  # reported as not sealed
-            if operation == "delete":
-                if key in keys:
-                    found.append(Fault(table.name, key, "was deleted, and is there again"))
-            elif key not in keys:
-                found.append(Fault(table.name, key, "is missing"))
-            elif content != _digest(salt, table.name, key, rows.content(table.name, key)):
-                found.append(Fault(table.name, key, "was changed"))
+        for some in _chunks(noted):
+            held = rows.contents((table.name, key) for key in some if key in keys)
+            for key in some:
+                salt, content, operation = noted[key]
+                if content is None or salt is None:
+                    continue  # reported as not sealed
+                if operation == "delete":
+                    if key in keys:
+                        found.append(Fault(table.name, key, "was deleted, and is there again"))
+                elif key not in keys:
+                    found.append(Fault(table.name, key, "is missing"))
+                elif content != _digest(salt, table.name, key, held.get((table.name, key), "")):
+                    found.append(Fault(table.name, key, "was changed"))
     return found
+
+
+def _chunks(items: Iterable[T]) -> Iterator[Sequence[T]]:
+    going = iter(items)
+    while some := list(islice(going, _CHUNK)):
+        yield some
 
 
 class _Rows:
@@ -199,29 +218,39 @@ class _Rows:
         columns = ", ".join(f'"{column.name}"' for column in table.primary_key)
         return list(self._driver.execute(f"SELECT {columns} FROM {table.name}"))
 
-    def content(self, table: str, key: str) -> str:
-        """The row as text; empty if it is not there. Columns without a value count as absent, so some may be added."""
+    def contents(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Rows as text, by table and key; those that are not there are left out.
+
+        Columns without a value count as absent, so some may be added.
+        """
+        wanted: dict[str, set[str]] = {}
+        for table, key in keys:
+            wanted.setdefault(table, set()).add(key)
+        return {(table, key): text for table, some in wanted.items() for key, text in self._read(table, some)}
+
+    def _read(self, table: str, keys: set[str]) -> Iterator[tuple[str, str]]:
+        """Some rows of a table by key; by one statement, since a statement a row takes longer than the row."""
         if table not in self._statements:
             names = [column.name for column in schema.Base.metadata.tables[table].primary_key]
-            where = " AND ".join(f'"{name}" = ?' for name in names)
             columns = sorted(row[1] for row in self._driver.execute(f"PRAGMA table_info({table})"))
-            selected = ", ".join(f'"{name}"' for name in columns)
-            self._statements[table] = f"SELECT {selected} FROM {table} WHERE {where}", columns
+            found = ", ".join(f'"{name}"' for name in [*columns, *names])
+            asked = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(names)))
+            where = ", ".join(f'"{name}"' for name in names)
+            statement = f"SELECT {found} FROM {table} WHERE ({where}) IN (SELECT {asked} FROM json_each(?))"
+            self._statements[table] = statement, columns
         statement, columns = self._statements[table]
-        row = self._driver.execute(statement, json.loads(key)).fetchone()
-        if row is None:
-            return ""
-        held = {
-            name: value.hex() if isinstance(value, bytes) else value
-            for name, value in zip(columns, row, strict=True)
-            if value is not None
-        }
-        return json.dumps(held, ensure_ascii=False, separators=(",", ":"))
+        for row in self._driver.execute(statement, (f"[{','.join(keys)}]",)):
+            held = {
+                name: value.hex() if isinstance(value, bytes) else value
+                for name, value in zip(columns, row, strict=False)
+                if value is not None
+            }
+            yield _as_json(row[len(columns) :]), _as_json(held)
 
 
 def _digest(salt: str, table: str, key: str, content: str) -> str:
-    text = json.dumps([table, key, content], ensure_ascii=False, separators=(",", ":"))
-    return hmac.new(bytes.fromhex(salt), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    text = _as_json([table, key, content])
+    return hmac.digest(bytes.fromhex(salt), text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 def _ranges(numbers: list[int]) -> str:

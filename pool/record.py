@@ -190,6 +190,7 @@ class Record:
                 schema.AnswerCallRow.reused,
                 schema.ModelRow.name.label("model"),
                 schema.ModelRow.revision.label("model_revision"),
+                schema.ModelRow.precision.label("model_precision"),
                 schema.TextRow.content.label("prompt"),
                 completion.c.content.label("completion"),
             )

@@ -30,12 +30,16 @@ def drop_answers(connection: Connection, ids: Collection[str]) -> set[str]:
     """Delete answers with all that was written about them.
 
     Returns:
-        Ids of the calls they rested on, which others may rest on too.
+        Ids of the calls they rested on, which others may rest on too, and of those that their influences asked for.
     """
-    call, member = schema.AnswerCallRow, schema.MemberRow
+    call, member, attribution = schema.AnswerCallRow, schema.MemberRow, schema.AttributionRow
     rested = select(call.call_id).where(among(call.answer_id, ids))
     said = select(member.comment_call_id).where(among(member.answer_id, ids))
     calls = {*connection.execute(rested).scalars(), *connection.execute(said).scalars()}
+    found: list[dict[str, Any]] = list(
+        connection.execute(select(attribution.record).where(among(attribution.answer_id, ids))).scalars()
+    )
+    calls |= {asked for details in found for asked in details.get("calls", ())}
     for table in reversed(schema.Base.metadata.sorted_tables):
         if "answer_id" in table.c:
             connection.execute(delete(table).where(among(table.c.answer_id, ids)))

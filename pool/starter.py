@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from ethos.persona import OriginKind, Persona
 from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin, Placed
+from ethos.pool.store import Origin
 from ethos.scenario import Scenario
 
 SOURCE = "Ethos starter pool, version 1"
@@ -51,9 +51,6 @@ def install(pool: Pool) -> int:
         How many personas are new to the pool.
     """
     origin = Origin(OriginKind.CURATED, source=SOURCE, licence=LICENCE)
-    new = sum(
-        pool.add(panel.scenario, panel.personas, origin, [Placed(persona, 1.0) for persona in panel.personas])
-        for panel in starter_panels()
-    )
+    new = pool.store.add_panels(((panel.scenario, panel.personas) for panel in starter_panels()), origin)
     pool.refresh()
     return new

@@ -6,7 +6,7 @@ Knows the tables; knows neither models nor how a panel is chosen. Every method i
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -144,12 +144,31 @@ class Store:
             How many of the personas are new to the pool.
         """
         with self._database.write() as connection:
-            put_scenario(connection, scenario)
-            if origin.model:
-                put_model(connection, origin.model)
-            new = sum(self._put_persona(connection, scenario, persona, origin, retrievable) for persona in personas)
-            if panel and len(panel_members(connection, scenario.key, len(panel))) < len(panel):
-                _replace_panel(connection, scenario.key, panel)
+            return self._put(connection, scenario, personas, origin, panel, retrievable)
+
+    def add_panels(self, panels: Iterable[tuple[Scenario, Sequence[Persona]]], origin: Origin) -> int:
+        """Store panels that were made for their scenarios, all in one transaction; else as `add`."""
+        with self._database.write() as connection:
+            return sum(
+                self._put(connection, scenario, personas, origin, [Placed(persona, 1.0) for persona in personas], True)
+                for scenario, personas in panels
+            )
+
+    def _put(
+        self,
+        connection: Connection,
+        scenario: Scenario,
+        personas: Sequence[Persona],
+        origin: Origin,
+        panel: Sequence[Placed],
+        retrievable: bool,
+    ) -> int:
+        put_scenario(connection, scenario)
+        if origin.model:
+            put_model(connection, origin.model)
+        new = sum(self._put_persona(connection, scenario, persona, origin, retrievable) for persona in personas)
+        if panel and len(panel_members(connection, scenario.key, len(panel))) < len(panel):
+            _replace_panel(connection, scenario.key, panel)
         return new
 
     def _put_persona(

@@ -87,6 +87,19 @@ def test_duckdb_loads_the_lines_in_one_call(ethos: Ethos, answer: Answer, tmp_pa
     assert [str(kind) for kind in said.types] == ["VARCHAR", "VARCHAR", "DOUBLE"]
 
 
+def test_the_lines_of_the_readme_run(
+    ethos: Ethos, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("pandas", "duckdb"):
+        pytest.importorskip(package)
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("### The record elsewhere")[2]
+    monkeypatch.chdir(tmp_path)
+    export(ethos.record, Path("OUT.jsonl"), ())
+    exec(section.partition("```python")[2].partition("```")[0], {})
+    assert answer.panel.members[0].persona.name in capsys.readouterr().out
+
+
 def test_one_answer_can_be_exported_and_nothing_is_overwritten(ethos: Ethos, answer: Answer, tmp_path: Path) -> None:
     pool, out = str(tmp_path / "pool"), str(tmp_path / "one.jsonl")
     command = ["audit", "export", out, "--answer", answer.answer_id[:12], "--pool", pool]
@@ -263,7 +276,7 @@ def holding(folder: Path, text: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("succeeds", [True, False], ids=["succeeding", "failing"])
-def test_the_key_is_in_no_file_log_span_or_export(
+def test_the_key_is_in_no_file_log_span_export_or_output(
     used_pool: Path,
     tmp_path: Path,
     embedder: Embedder,
@@ -292,7 +305,24 @@ def test_the_key_is_in_no_file_log_span_or_export(
         assert any(KEY in seen.headers.get("authorization", "") for seen in faults.seen), "it was used"
         for name in ("out.jsonl", "out.prov.json", "out.provn"):
             export(ethos.record, tmp_path / name, ())
+    pool = ("--pool", str(tmp_path / "pool"))
+    remote = ("--model", "openai:m", "--base-url", faults.base_url)
+    commands: list[tuple[str, ...]] = [
+        ("answer", SITUATION, "--personas", "pool", "--seed", "8", *remote, *pool),
+        ("pool", "export", str(tmp_path / "personas.jsonl"), *pool),
+        ("audit", "list", "--json", *pool),
+    ]
+    with Ethos(tmp_path / "pool", embedder=embedder) as ethos:
+        newest = ethos.record.answers(1)[0]["answer_id"]
+    commands += [
+        ("audit", "show", newest, *form, *pool) for form in ((), ("--json",), ("--html", f"{tmp_path}/o.html"))
+    ]
+    for command in commands:
+        ran = CliRunner().invoke(main, command, env={"ETHOS_API_KEY": KEY})
+        assert ran.exit_code == (0 if succeeds or command[0] != "answer" else 1), ran.output
+        told += ran.output
     assert spans.get_finished_spans()
+    assert caplog.text
     assert not holding(tmp_path, KEY)
     assert KEY not in caplog.text
     assert KEY not in as_text(spans)

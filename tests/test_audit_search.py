@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -209,6 +211,17 @@ def test_the_command_finds_and_filters(folder: Path) -> None:
     assert "Village Priest" in run("audit", "search", "mercy", "--pool", folder).stdout
 
 
+def test_the_command_imports_nothing_that_it_does_not_need(folder: Path) -> None:
+    code = (
+        "import sys; from ethos.cli import main\n"
+        f"main(['audit', 'search', 'mercy', '--json', '--pool', {str(folder)!r}], standalone_mode=False)\n"
+        "assert not {'sqlalchemy', 'numpy', 'torch', 'alembic', 'importlib.metadata'} & set(sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout)
+
+
 # Who has a say.
 
 
@@ -324,6 +337,18 @@ def test_verify_says_that_all_is_in_order_or_which_row_is_not(folder: Path) -> N
     [fault] = json.loads(result.stdout)["faults"]
     assert (fault["table"], fault["key"]) == ("answers", f'["{key}"]')
     assert key[:12] in run("audit", "verify", "--pool", folder).stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("verify",), ("purge", "--older-than", "1d"), ("forget", "it", "--yes"), ("export", "out.jsonl")],
+    ids=lambda command: command[0],
+)
+def test_where_there_is_no_pool_nothing_is_said_to_be_in_order(tmp_path: Path, command: tuple[str, ...]) -> None:
+    result = run("audit", *command, "--pool", tmp_path / "pool")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no pool in" in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_purge_and_forget_are_commands(folder: Path) -> None:

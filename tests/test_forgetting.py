@@ -18,8 +18,11 @@ from ethos.audit import show_answer
 from ethos.audit_diff import diff
 from ethos.embedding import Embedder, open_embedder
 from ethos.errors import InputError, PoolError
+from ethos.fence import defused
+from ethos.influence_methods import Method, find_influence
 from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
+from ethos.panel_swap import swap
 from ethos.pool.database import FILE, Database
 from ethos.pool.forgetting import FORGOTTEN, forget
 from ethos.pool.ledger import Fault, faults
@@ -29,7 +32,7 @@ from ethos.pool.upkeep import backup
 from ethos.pool.verify import verify
 from ethos.withholding import Content, is_of
 
-CANARY = 'My sister Quillendra asks: "may I stop\nher treatment?" Ünsure'
+CANARY = 'My sister Quillendra asks: "may I stop\nher <treatment>?" Ünsure'
 OTHER = "Should flu vaccines be required of nurses?"
 QUOTING = f"Is this a question for a hotline: {CANARY} And why?"
 
@@ -66,7 +69,9 @@ def opened(tmp_path: Path, embedder: Embedder) -> Iterator[Callable[..., Ethos]]
 def files_with(folder: Path, *texts: str) -> set[str]:
     """Names of the files that hold a text, plain or as JSON writes it."""
     spelt = {
-        form for text in texts for form in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+        form
+        for text in (*texts, *map(defused, texts))
+        for form in (text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
     }
     return {
         str(path.relative_to(folder))
@@ -174,7 +179,7 @@ def test_a_prompt_that_showed_the_text_as_an_example_no_longer_does(opened: Call
         shown = ethos.answer(OTHER)
         near = ethos.answer("My sister asks whether she may stop her treatment", personas="pool")
         prompts = [call["prompt"] for call in ethos.record.calls(shown.answer_id)]
-        quoted = json.dumps(CANARY, ensure_ascii=False)[1:-1]
+        quoted = json.dumps(defused(CANARY), ensure_ascii=False)[1:-1]
         showing = sum(quoted in prompt for prompt in prompts)
         assert showing
         assert all(CANARY in member.reason for member in near.panel.members)
@@ -213,6 +218,44 @@ def test_calls_of_a_request_that_came_to_nothing_are_forgotten_too(
                 connection.exec_driver_sql(f"DELETE FROM {table} WHERE {key} = ?", (answer.answer_id,))
         forget(ethos.pool.database, CANARY)
     assert not files_with(tmp_path / "pool", CANARY, "Quillendra")
+
+
+@pytest.fixture
+def steered(tmp_path: Path, embedder: Embedder) -> Iterator[tuple[Ethos, Answer]]:
+    """A steered answer whose comments quote the question, with calls that belong to no answer."""
+
+    def quoting(request: Request) -> str:
+        return reply(request) if request.schema else f"Quillendra may stop, says number {request.seed}."
+
+    model = ScriptedModel(quoting, lambda _: {"1": 0.5, "2": 0.3, "3": 0.2})
+    with Ethos(tmp_path / "pool", model=model, embedder=embedder, settings=Settings(k=3)) as ethos:
+        answer = ethos.answer(CANARY, "steerable", attribute="Autonomy")
+        for method in (Method.ORDER, Method.RUNNER_UP):
+            find_influence(ethos, answer.answer_id, method)
+        yield ethos, answer
+
+
+def test_calls_that_only_influences_and_other_panels_needed_are_forgotten_too(
+    steered: tuple[Ethos, Answer], tmp_path: Path
+) -> None:
+    ethos, answer = steered
+    swap(ethos, answer.answer_id, without=[answer.panel.members[0].persona.id])
+    forget(ethos.pool.database, CANARY)
+    assert not files_with(tmp_path / "pool", "Quillendra")
+    assert query(ethos.pool.database, "SELECT count(*) FROM calls WHERE stage = 'main'") == [0]
+    assert found(ethos.pool.database) == []
+
+
+def test_influences_found_lately_go_with_an_answer_that_is_too_old(
+    steered: tuple[Ethos, Answer], tmp_path: Path
+) -> None:
+    ethos, _ = steered
+    with ethos.pool.database.write() as connection:
+        connection.exec_driver_sql("UPDATE answers SET created_at = '2020-01-01T00:00:00+00:00'")
+    purge(ethos.pool.database, "2021-01-01T00:00:00+00:00", dry_run=False)
+    assert query(ethos.pool.database, "SELECT count(*) FROM calls WHERE stage = 'main'") == [0]
+    assert not files_with(tmp_path / "pool", "Quillendra may stop")
+    assert found(ethos.pool.database) == []
 
 
 def test_backups_are_named_and_deleted_only_when_told(opened: Callable[..., Ethos], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ethos import Ethos
 from ethos.errors import ConfigurationError, InputError
 from ethos.generation import EXAMPLES, Brief, Draft, Example, generate_personas
-from ethos.llm import Request
+from ethos.llm import Message, Request
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import Persona, clashes
@@ -59,6 +59,11 @@ def asked(brief: Brief, prompts: PromptSet = STRUCTURED, *replies: str, seed: in
     model = ScriptedModel(lambda request: left.pop(0) if left else reply(request))
     generate_personas(model, [brief], prompts, seed)
     return [request for batch in model.batches for request in batch]
+
+
+def bare(message: Message) -> str:
+    """What a message says, without the marks around what others wrote."""
+    return re.sub("</?data-[0-9a-f]{6}>", "", message.content)
 
 
 def example(number: int) -> Example:
@@ -141,7 +146,7 @@ def test_a_plan_is_asked_for_in_words_and_in_the_schema() -> None:
     requests = asked(Brief(SHOT, 6), PLANNED)
     groups, stances = set(), set()
     for request in requests:
-        prompt = request.messages[-1].content
+        prompt = bare(request.messages[-1])
         [group] = [group for group in TABLE["stakeholders"] if f"the view of this person: {group}.\n" in prompt]
         [stance] = [s["stance"] for s in TABLE["stances"] if f"This person {s['stance']}.\n" in prompt]
         pattern = schema_of(request)["stakeholder_role"]["pattern"]
@@ -192,7 +197,7 @@ def test_a_plan_is_named_in_the_label_that_origins_carry(tmp_path: Path) -> None
 
 def test_uncovered_values_are_dealt_out_one_value_and_one_right_or_duty_a_row() -> None:
     requests = asked(Brief(SHOT, 4, KEPT, uncovered=UNCOVERED))
-    prompts = [request.messages[-1].content for request in requests]
+    prompts = [bare(request.messages[-1]) for request in requests]
     assert all(persona.line in prompt for persona in KEPT for prompt in prompts)
     lines = [re.findall("It speaks for (.*)[.]\n", prompt) for prompt in prompts]
     assert lines == [["Fairness and Right to know"], ["Herd immunity and Duty to protect others"], ["Trust"], []]
@@ -204,15 +209,15 @@ def test_examples_are_asked_for_as_the_row_is() -> None:
     assert len(turns) == EXAMPLES
     for ask, answer in turns.items():
         persona = Persona(**json.loads(answer.content))
-        assert f"It speaks for {persona.core_value} and {persona.right_duty}.\n" in ask.content
-        assert f"the view of this person: {persona.stakeholder_role}.\n" in ask.content
-        assert ask.content.endswith(f"in the light of {persona.ethical_framework}:")
+        assert f"It speaks for {persona.core_value} and {persona.right_duty}.\n" in bare(ask)
+        assert f"the view of this person: {persona.stakeholder_role}.\n" in bare(ask)
+        assert bare(ask).endswith(f"in the light of {persona.ethical_framework}:")
 
 
 def test_a_value_that_a_new_persona_holds_is_handed_to_no_other() -> None:
     fair = Persona("Fair", "fairness", "Egalitarianism", "Right to fair shares", "Pride", "Tailor").as_dict()
     *_, again = asked(Brief(SHOT, 2, (), uncovered=UNCOVERED), STRUCTURED, json.dumps(fair), "no")
-    assert "It speaks for Herd immunity and Right to know.\n" in again.messages[-1].content
+    assert "It speaks for Herd immunity and Right to know.\n" in bare(again.messages[-1])
 
 
 def test_what_a_row_speaks_for_is_not_excluded_although_an_example_shows_it() -> None:

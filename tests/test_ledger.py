@@ -10,11 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from ethos.cli import main
 from ethos.errors import PoolError
 from ethos.pool import ledger
 from ethos.pool.database import FILE, Database
 from ethos.pool.facts import Facts
+from ethos.pool.forgetting import forget
 from ethos.pool.ledger import Fault, faults, watched
 
 TABLES = sorted(table.name for table in watched())
@@ -92,6 +95,15 @@ def test_a_row_taken_away_is_named(folder: Path, raw: sqlite3.Connection, table:
     assert {(fault.table, fault.key) for fault in found(folder)} == {(table, key)}
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_the_command_names_the_row_and_exits_with_4(folder: Path, raw: sqlite3.Connection, table: str) -> None:
+    rowid, key = some_row(raw, table)
+    change(raw, table, rowid)
+    result = CliRunner().invoke(main, ["audit", "verify", "--json", "--pool", str(folder)])
+    assert result.exit_code == 4
+    assert {(fault["table"], fault["key"]) for fault in json.loads(result.stdout)["faults"]} == {(table, key)}
+
+
 @pytest.mark.parametrize("triggers", [True, False], ids=["noted", "unnoted"])
 def test_a_row_put_in_is_named(folder: Path, raw: sqlite3.Connection, triggers: bool) -> None:
     if not triggers:
@@ -133,6 +145,13 @@ def test_the_ledger_itself_cannot_be_changed_unseen(folder: Path, raw: sqlite3.C
     assert found(folder)
 
 
+def test_two_notes_that_changed_places_are_found(folder: Path, raw: sqlite3.Connection) -> None:
+    raw.execute("UPDATE ledger SET seq = -10 WHERE seq = 10")
+    raw.execute("UPDATE ledger SET seq = 10 WHERE seq = 11")
+    raw.execute("UPDATE ledger SET seq = 11 WHERE seq = -10")
+    assert {("ledger", "[10]"), ("ledger", "[11]")} <= {(fault.table, fault.key) for fault in found(folder)}
+
+
 def test_what_somebody_else_wrote_is_not_sealed_by_the_next_who_writes(folder: Path, raw: sqlite3.Connection) -> None:
     raw.execute("INSERT INTO texts (id, content) VALUES ('x', 'never sent')")
     database = Database(folder)
@@ -153,6 +172,41 @@ def test_what_is_taken_back_leaves_no_note(folder: Path) -> None:
         assert ledger.last(connection) == before
     database.close()
     assert found(folder) == []
+
+
+def verified(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["audit", "verify", "--json", "--pool", str(folder), *arguments])
+
+
+def test_an_anchor_holds_while_the_pool_goes_on_and_forgets(folder: Path) -> None:
+    anchor = json.loads(verified(folder).stdout)["anchor"]
+    database = Database(folder)
+    Facts(database).put("another fact", 1)
+    forget(database, "Donating a kidney to a stranger")
+    database.close()
+    again = verified(folder, "--anchor", anchor)
+    assert (again.exit_code, json.loads(again.stdout)["faults"]) == (0, [])
+    assert json.loads(again.stdout)["anchor"] != anchor
+
+
+def test_a_chain_that_was_made_anew_is_found_out_by_an_anchor(folder: Path, raw: sqlite3.Connection) -> None:
+    anchor = json.loads(verified(folder).stdout)["anchor"]
+    raw.execute("UPDATE ledger SET link = NULL")
+    drop_triggers(raw)
+    raw.execute("UPDATE answers SET output = 'They agreed.'")
+    database = Database(folder)
+    with database.read() as connection:
+        ledger.seal(connection, 0)
+    database.close()
+    assert verified(folder).exit_code == 0, "a chain alone cannot tell"
+    found_out = verified(folder, "--anchor", anchor)
+    assert found_out.exit_code == 4
+    assert [fault["table"] for fault in json.loads(found_out.stdout)["faults"]] == ["ledger"]
+
+
+def test_what_is_no_anchor_is_refused(folder: Path) -> None:
+    refused = verified(folder, "--anchor", "12:xyz")
+    assert (refused.exit_code, "is no anchor" in refused.stderr) == (1, True)
 
 
 def test_no_text_is_in_the_ledger(raw: sqlite3.Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -22,8 +23,11 @@ from ethos.lineage import MARK, lineage, lineage_page, save_page
 from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona
+from ethos.pool.duplicates import Pair, merge
+from ethos.pool.lifecycle import Status, mark
 from ethos.pool.store import Origin
 from ethos.settings import Settings
+from ethos.withholding import Content
 
 SHOT = "Getting a <b>flu</b> vaccine & every winter"
 SCRIPT = "<script>alert('x')</script> It should be so."
@@ -132,6 +136,76 @@ def test_an_answer_warns_of_views_it_leaves_out_and_of_one_that_prevails(tmp_pat
     )
 
 
+def test_it_tells_models_with_precision_and_labels_with_their_own_logarithms(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    roles = {
+        "model": ScriptedModel(lambda _: "", lambda _: {"A": 0.4, "B": 0.1, "1": 1}, "main"),
+        "comment_model": ScriptedModel(lambda _: "It should be so.", name="comments"),
+        "persona_model": ScriptedModel(persona_reply, name="personas"),
+    }
+    with Ethos(tmp_path / "pool", embedder=embedder, **roles) as ethos:
+        answer = ethos.answer(SHOT, "steerable", attribute="POLPARTY_Democrat", options=("Yes", "No"))
+        *_, selecting, choosing = lineage(ethos.record, answer.answer_id)["model_calls"]
+        page = page_of(ethos, answer)
+    assert (selecting["model"], selecting["model_revision"], selecting["model_precision"]) == ("scripted:main", "", "")
+    assert selecting["reading"]["log_probabilities"] == [0.0, None, None, None, None, None]
+    assert choosing["reading"]["probabilities"] == pytest.approx([0.8, 0.2])
+    assert choosing["reading"]["log_probabilities"] == pytest.approx([math.log(0.4), math.log(0.1)])
+    assert "A  probability 0.800000  logarithm of its own -0.9163" in page.text
+
+
+def test_it_says_what_became_of_a_member_since(ethos: Ethos, tmp_path: Path) -> None:
+    answer = ethos.answer(SHOT)
+    retired, merged, back, *_ = (member.persona for member in answer.panel.members)
+    kept = Persona("Ann", "Honesty", "Kantian ethics of truth", "Right to know", "Calm", "Librarian")
+    ethos.pool.add(Scenario("Telling a lie to a friend"), [kept], Origin(OriginKind.CURATED))
+    database = ethos.pool.database
+    mark(database, [retired.id, back.id], Status.RETIRED, "too harsh")
+    mark(database, [back.id], Status.ACTIVE, "not so harsh")
+    merge(database, [Pair(kept, merged, 0.99, 0.9)])
+    found = lineage(ethos.record, answer.answer_id)
+    assert answer.as_dict().items() <= found.items(), "the answer itself is as it was"
+    assert found["since"].keys() == {retired.id, merged.id}
+    assert (found["since"][retired.id]["status"], found["since"][retired.id]["reason"]) == ("retired", "too harsh")
+    shown = " ".join(run(tmp_path / "pool", "audit", "show", answer.answer_id).stdout.split())
+    assert f"Note: {retired.name} is retired since" in shown
+    assert page_of(ethos, answer).text.count("retired since") == 2
+
+
+@pytest.mark.parametrize("content", [Content.HASH, Content.NONE])
+def test_where_texts_are_withheld_the_page_is_partial_and_says_so_and_nothing_is_computed(
+    tmp_path: Path, embedder: Embedder, content: Content
+) -> None:
+    roles = {
+        "model": ScriptedModel(lambda _: "All agree.", lambda _: {"A": 0.7, "B": 0.3}, "main"),
+        "comment_model": ScriptedModel(lambda _: "It should be so.", name="comments"),
+        "persona_model": ScriptedModel(persona_reply, name="personas"),
+    }
+    settings = Settings(k=3, audit_content=content)
+    with Ethos(tmp_path / "pool", embedder=embedder, settings=settings, **roles) as ethos:
+        answers = [ethos.answer(SHOT), ethos.answer(SHOT, "distributional", options=("Yes", "No"))]
+        assert "This record withholds" in page_of(ethos, answers[0]).text
+    for answer, method in zip(answers, ("textual", "shapley"), strict=True):
+        shown = run(tmp_path / "pool", "audit", "show", answer.answer_id)
+        assert (shown.exit_code, "this record withholds" in shown.stdout) == (0, True)
+        for command in (("influence", answer.answer_id, "--method", method), ("replay", answer.answer_id)):
+            refused = run(tmp_path / "pool", "audit", *command)
+            assert refused.exit_code == 1
+            assert "was withheld from the record" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("show",), ("influence", "--method", "textual"), ("replay",), ("diff", "0" * 32), ("persona",)]
+)
+def test_an_unknown_id_is_told_with_where_to_find_one(ethos: Ethos, tmp_path: Path, command: tuple[str, ...]) -> None:
+    ethos.answer(SHOT)
+    for unknown in ("f" * 32, "zz", ""):
+        refused = run(tmp_path / "pool", "audit", command[0], unknown, *command[1:])
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert refused.stderr.count("Error: ") == refused.stderr.count("To mend it: ") == 1
+
+
 def test_influences_that_were_found_later_are_part_of_it(ethos: Ethos) -> None:
     answer = ethos.answer(SHOT)
     find_influence(ethos, answer.answer_id, Method.TEXTUAL)
@@ -141,6 +215,16 @@ def test_influences_that_were_found_later_are_part_of_it(ethos: Ethos) -> None:
     page = page_of(ethos, answer)
     assert "Bread is dear. (unsupported)" in page.text
     assert "In no sentence:" in page.text
+
+
+def test_what_the_order_changes_is_told_of_comments_and_of_options(ethos: Ethos, tmp_path: Path) -> None:
+    answer = ethos.answer(SHOT, "steerable", attribute="Autonomy", options=("Yes", "No"))
+    find_influence(ethos, answer.answer_id, Method.ORDER)
+    shown = " ".join(run(tmp_path / "pool", "audit", "show", answer.answer_id).stdout.split())
+    page = " ".join(page_of(ethos, answer).text.split())
+    for text in (shown, page.replace("\xa0", "").replace(" %", "%")):
+        assert "The selected comment is the same in 17% of the rotations" in text
+        assert "The chosen option is the same in 50% of the rotations" in text
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from ethos.embedding import Embedder, open_embedder
 from ethos.errors import ConfigurationError, InputError, ModelError
 from ethos.llm import Message, ModelIdentity, Request
 from ethos.llm.local import LocalModel
+from ethos.llm.opening import Endpoint
 from ethos.llm.scripted import ScriptedModel
 from ethos.llm.weights import SMOLLM2
 from ethos.panel_swap import swap
@@ -177,6 +178,24 @@ def test_the_model_that_the_record_names_is_opened(ethos: Ethos) -> None:
     assert models.of(local, "main") is models.of(local, "comment")
     with pytest.raises(ConfigurationError, match="unknown model backend 'scripted'"):
         models.of(ModelIdentity("scripted:gone"), "main")
+
+
+def test_the_settings_model_is_not_opened_for_an_answer_that_another_made(
+    tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ethos.pipeline.open_model", lambda *_: pytest.fail("a model was opened that nobody asks"))
+    settings = Settings(pool=tmp_path / "pool", endpoint=Endpoint(base_url="http://127.0.0.1:9/v1"))
+    with Ethos(embedder=embedder, settings=settings) as ethos:
+        assert ethos.named("comment_model") == ethos.settings.model
+        assert RecordedModels(ethos).of(ModelIdentity("openai:m"), "main").identity.name == "openai:m"
+
+
+def test_twenty_answers_in_all_modes_are_identical_again(ethos: Ethos) -> None:
+    asked = [(seed, mode) for seed in range(7) for mode in ASKED][:20]
+    answers = [ethos.answer(SHOT, mode, seed=seed, **ASKED[mode]) for seed, mode in asked]
+    before = rows(ethos)
+    assert [replay(ethos, answer.answer_id).identical for answer in answers] == [True] * 20
+    assert rows(ethos) == before
 
 
 def test_a_prompt_set_is_found_by_its_recorded_label() -> None:

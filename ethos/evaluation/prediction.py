@@ -24,6 +24,7 @@ class Prediction:
         distribution: Probabilities of the options; empty for a situation without options.
         choice: Index of the option that was chosen; None for a situation without options.
         comments: Texts that the answer rests on; empty for methods without.
+        speakers: Who said each comment: a persona's attributes, or the ``name`` of a community.
         calls: Model calls by stage.
         tokens: ``prompt`` and ``completion``.
         seconds: By stage, and ``total``.
@@ -36,6 +37,7 @@ class Prediction:
     distribution: tuple[float, ...] = ()
     choice: int | None = None
     comments: tuple[str, ...] = ()
+    speakers: tuple[Mapping[str, str], ...] = ()
     calls: Mapping[str, int] = field(default_factory=dict)
     tokens: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -46,11 +48,13 @@ class Prediction:
     def row(self, item: Item, task: str, method: str, model: str) -> dict[str, Any]:
         """As a row of a results file: VITAL's own fields first, ours under one key."""
         own = {
+            "item": item.id,  # unlike the row's own id unique in the task
             "task": task,
             "method": method,
             "model": model,
             "choice": self.choice,
             "comments": list(self.comments),
+            "speakers": [dict(speaker) for speaker in self.speakers],
             "calls": dict(self.calls),
             "tokens": dict(self.tokens),
             "seconds": dict(self.seconds),

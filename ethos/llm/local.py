@@ -74,11 +74,13 @@ class LocalModel:
 
     @cached_property
     def _model(self) -> Any:
-        model = _load(AutoModelForCausalLM, self._weights.location, self._name, dtype=self._dtype)
-        model = model.to(self._device).eval()
+        model = self._loaded().to(self._device).eval()
         fuse(model)
         pack(model)
         return model
+
+    def _loaded(self) -> Any:
+        return _load(AutoModelForCausalLM, self._weights.location, self._name, dtype=self._dtype)
 
     @cached_property
     def _grammars(self) -> Grammars:
@@ -306,6 +308,7 @@ class LocalModel:
 
     def _prompt(self, messages: tuple[Message, ...]) -> str:
         """The chat as the model's template writes it, up to where the reply begins."""
+        messages = tuple(Message(message.role, self._inert(message.content)) for message in messages)
         if self._tokenizer.chat_template is None:
             return "\n\n".join(message.content for message in messages) + "\n"
         try:
@@ -318,6 +321,17 @@ class LocalModel:
     def _templated(self, messages: tuple[Message, ...]) -> str:
         chat = [{"role": message.role, "content": message.content} for message in messages]
         return str(self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
+
+    def _inert(self, content: str) -> str:
+        """The text with the model's own marks broken by a blank, or whoever wrote it could end a turn and speak on."""
+        for mark in self._marks:
+            content = content.replace(mark, f"{mark[0]} {mark[1:]}")
+        return content
+
+    @cached_property
+    def _marks(self) -> list[str]:
+        special = {str(token) for token in self._tokenizer.added_tokens_decoder.values() if token.special}
+        return sorted(mark for mark in special if len(mark) > 1)
 
 
 def _load(loader: Any, location: str, name: str, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Chooses a language model by name: ``transformers:NAME_OR_FOLDER`` or ``openai:NAME``.
+"""Chooses a language model by name: ``transformers:NAME_OR_FOLDER``, ``transformers:BASE+ADAPTER`` or ``openai:NAME``.
 
 The one place that knows all backends. A backend's libraries are imported only when one of its models is opened.
 """
@@ -6,10 +6,11 @@ The one place that knows all backends. A backend's libraries are imported only w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ethos.errors import ConfigurationError
 from ethos.llm import LanguageModel, ModelIdentity
-from ethos.llm.weights import SMOLLM2, language_model_weights
+from ethos.llm.weights import SMOLLM2, adapter_weights, language_model_weights
 
 DEFAULT_MODEL = f"transformers:{SMOLLM2}"
 BACKENDS = ("openai", "transformers")
@@ -46,6 +47,11 @@ def open_model(name: str, endpoint: Endpoint, precision: str = "auto") -> Langua
         return EndpointModel(model, base_url=endpoint.base_url, api_key=endpoint.api_key, in_flight=endpoint.in_flight)
     if precision not in PRECISIONS:
         raise ConfigurationError(f"unknown precision {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
+    base, adapter = _adapted(model)
+    if adapter:
+        from ethos.llm.adapted import AdaptedModel
+
+        return AdaptedModel(base, adapter, precision)  # type: ignore[arg-type]  # checked above
     from ethos.llm.local import LocalModel
 
     return LocalModel(model, precision)  # type: ignore[arg-type]  # checked above
@@ -63,7 +69,15 @@ def requested_identity(name: str, endpoint: Endpoint, precision: str = "auto") -
     backend, model = _parted(name)
     if backend == "openai":
         return ModelIdentity(name, endpoint.base_url)
-    return ModelIdentity(name, language_model_weights(model).revision, precision)
+    base, adapter = _adapted(model)
+    revision = language_model_weights(base).revision
+    return ModelIdentity(name, f"{revision}+{adapter_weights(adapter).revision}" if adapter else revision, precision)
+
+
+def _adapted(model: str) -> tuple[str, str]:
+    """A local model and the adapter on it; a folder may have a plus in its name."""
+    base, _, adapter = ("", "", "") if Path(model).expanduser().is_dir() else model.rpartition("+")
+    return (base, adapter) if base and adapter else (model, "")
 
 
 def _parted(name: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from ethos.errors import ConfigurationError
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
+_ADAPTER = "adapter_config.json"
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -53,6 +54,20 @@ def language_model_weights(name: str) -> Weights:
     return _hub(name)
 
 
+def adapter_weights(name: str) -> Weights:
+    """Find a LoRA adapter by folder or hub name.
+
+    Raises:
+        ConfigurationError: A folder that holds no adapter.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return _hub(name, _ADAPTER)
+    if not (folder / _ADAPTER).is_file():
+        raise ConfigurationError(f"the folder {name} holds no {_ADAPTER}", "name a folder saved by peft")
+    return Weights(str(folder), _fingerprint(folder))
+
+
 def embedder_weights(name: str) -> Weights:
     """Find a sentence-transformers model by folder or hub name.
 
@@ -81,11 +96,11 @@ def _folder(folder: Path, name: str) -> Weights:
     return Weights(str(folder), _fingerprint(folder))
 
 
-def _hub(name: str) -> Weights:
+def _hub(name: str, file: str = "config.json") -> Weights:
     """The newest snapshot of a hub model in the local cache, else the name itself for its library to download."""
     from huggingface_hub import try_to_load_from_cache  # late: half a second that folders do not need
 
-    cached = try_to_load_from_cache(name, "config.json") if name.count("/") == 1 else None
+    cached = try_to_load_from_cache(name, file) if name.count("/") == 1 else None
     if isinstance(cached, str):
         return Weights(name, Path(cached).parent.name)
     return Weights(name, "")

@@ -62,6 +62,19 @@ class AggregationPrompts:
     content: str
 
 
+@dataclass(frozen=True, slots=True)
+class BaselinePrompts:
+    """What the methods that Ethos is compared with ask, one table each."""
+
+    version: str
+    answer: Mapping[str, Any]
+    prompting: Mapping[str, Any]
+    moe: Mapping[str, Any]
+    community: Mapping[str, Any]
+    communities: Mapping[str, list[str]]
+    content: str
+
+
 @cache
 def prompt_set(name: PromptSetName) -> PromptSet:
     """Load a shipped prompt set."""
@@ -74,6 +87,14 @@ def aggregation_prompts() -> AggregationPrompts:
     """Load the main model's prompts."""
     text, data = _read("aggregation")
     return AggregationPrompts(data["version"], data["overton"], data["steerable"], data["distributional"], digest(text))
+
+
+@cache
+def baseline_prompts() -> BaselinePrompts:
+    """Load the prompts of the methods that Ethos is compared with."""
+    text, data = _read("baselines")
+    tables = {name: data[name] for name in ("answer", "prompting", "moe", "community", "communities")}
+    return BaselinePrompts(data["version"], **tables, content=digest(text))
 
 
 def _read(name: str) -> tuple[str, dict[str, Any]]:

@@ -5,11 +5,17 @@ A method sees a scenario, never the gold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
-from ethos.errors import EthosError
+from ethos.answer import DEFAULT_THRESHOLD, Sourcing
+from ethos.errors import EthosError, InputError
 from ethos.evaluation.prediction import Prediction
+from ethos.llm import LanguageModel
+from ethos.persona import ATTRIBUTES
+from ethos.prompts import PromptSetName
 from ethos.scenario import Mode, Scenario
 
 
@@ -37,3 +43,59 @@ class Method(Protocol):
 
     def close(self) -> None:
         """Release what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSettings:
+    """What methods are told beside the main model.
+
+    Attributes:
+        comment_model: Writes the comments of Ethos' personas; the main model when empty.
+        persona_model: Invents them; the main model when empty.
+        pool: The folder of the pool that ``ethos-pool`` asks; None for the user's own.
+        personas: Where that method's personas may come from: ``auto`` invents what the pool lacks, ``pool`` never does.
+        prompts: The prompt set of ``ethos-pool``; the fresh methods are named after theirs.
+        k: Personas in a panel.
+        attributes: What the comment model is told of a persona; all six, or fewer for the paper's ablation (Table 19).
+        threshold: Relevance from which a pool persona is kept, cosine.
+        embedder: Encodes scenarios and values; the pool's own when empty.
+        communities: Community models by set (``perspectives``, ``cultures``, ``mixed``) and community.
+
+    Raises:
+        InputError: An attribute is none.
+    """
+
+    comment_model: str = ""
+    persona_model: str = ""
+    pool: Path | None = None
+    personas: Sourcing = Sourcing.AUTO
+    prompts: PromptSetName = PromptSetName.STRUCTURED
+    k: int = 6
+    attributes: tuple[str, ...] = ATTRIBUTES
+    threshold: float = DEFAULT_THRESHOLD
+    embedder: str = ""
+    communities: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.attributes if name not in ATTRIBUTES]:
+            raise InputError(f"a persona has no attribute {unknown[0]!r}", f"choose from {', '.join(ATTRIBUTES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What a method is made from.
+
+    Attributes:
+        model: Name of the main model.
+        settings: Everything else it is told.
+        folder: The run's own, in which Ethos keeps its record.
+        open: Opens a model by name; the same name gives the same model.
+    """
+
+    model: str
+    settings: MethodSettings
+    folder: Path
+    open: Callable[[str], LanguageModel]
+
+
+Factory = Callable[[Workshop], Method]
