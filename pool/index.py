@@ -27,7 +27,10 @@ from ethos.pool.store import Store
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
 
-NEIGHBOURS = 100  # half as many are 0.4 ms faster, and cover 4% less where the pool is sparse
+NEIGHBOURS = 100
+# Where scenarios lie dense, fewer neighbours tell as much of the values at stake (benchmarks/panel.py: .724 of them
+# covered instead of .728, but .384 instead of .401 in the starter pool), and cost half the time.
+DENSE, DENSE_NEIGHBOURS = 1_000, 48
 SNAPSHOT = 5_000  # changes from which on a snapshot is worth writing: SQL gives some 40,000 a second
 REMEMBERED = 4096  # vectors of scenarios that were asked
 _CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
@@ -143,15 +146,16 @@ class ScenarioIndex:
     def _around(self, query: Vectors, without: Sequence[int]) -> Neighbourhood:
         """Candidates of the near scenarios, with the relevance of the nearest one each was made for."""
         out = {*self._scenarios.emptied, *without}
+        wanted = NEIGHBOURS if len(self._scenarios.links) < DENSE else DENSE_NEIGHBOURS
         # Those left out must not take the place of others.
         with one_thread():
-            near, cosines = self._scenarios.nearest.search(query, NEIGHBOURS + len(out))
+            near, cosines = self._scenarios.nearest.search(query, wanted + len(out))
             if out:
                 stay = np.array([row not in out for row in near.tolist()], dtype=bool)
                 near, cosines = near[stay], cosines[stay]
             if not len(near):
                 return NOTHING
-            order = np.lexsort((self._scenarios.ids.rows[near], -cosines))[:NEIGHBOURS]
+            order = np.lexsort((self._scenarios.ids.rows[near], -cosines))[:wanted]
             return self._candidates(query, near[order], cosines[order])
 
     def _candidates(self, query: Vectors, near: NDArray[np.int64], cosines: NDArray[np.float64]) -> Neighbourhood:
