@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers.models.llama.modeling_llama import LlamaModel
 
 from ethos.llm.packed import agree, packed_linear
 
@@ -25,7 +24,8 @@ def fuse(model: nn.Module) -> int:
     For inference only. To anything but a Llama on a processor nothing happens.
     """
     core: Any = getattr(model, "model", None)  # torch's modules type their attributes as anything or nothing
-    if type(core) is not LlamaModel or core.embed_tokens.weight.device.type != "cpu":
+    # By its name: the class is imported with a Llama, and with no other model.
+    if type(core).__name__ != "LlamaModel" or core.embed_tokens.weight.device.type != "cpu":
         return 0
     rotary = SignedRotary(core.rotary_emb)
     with torch.inference_mode():
