@@ -102,12 +102,14 @@ def stats(as_json: bool, **given: Any) -> None:
         numbers = {"pool": str(ethos.pool.database.path), **ethos.pool.store.stats()}
         calibrated = ethos.pool.calibrated()
         numbers["calibration"] = calibrated.as_dict() if calibrated else None
+        holds = calibrated is not None and ethos.pool.holds(calibrated)
+        numbers["calibration_holds"] = holds
     if as_json:
         print_json(numbers)
         return
     table(
         ("what", "count"),
-        [(name.replace("_", " "), value) for name, value in numbers.items() if isinstance(value, (int, str))],
+        [(name.replace("_", " "), value) for name, value in numbers.items() if type(value) in (int, str)],
     )
     for name in ("status", "origin_kinds", "distinct"):
         counts: Any = numbers[name]
@@ -116,6 +118,10 @@ def stats(as_json: bool, **given: Any) -> None:
             [(LABELS.get(key, key), count) for key, count in counts.items()],
         )
     click.echo(calibrated.sentence if calibrated else "The gate is not calibrated: see `ethos pool calibrate --help`.")
+    if calibrated and not holds:
+        click.echo(
+            "It does not hold for this pool as it is now, nor is it asked for: run `ethos pool calibrate` again."
+        )
 
 
 @pool.command("list")

@@ -60,6 +60,7 @@ class Calibration:
         k: Size of the panels.
         threshold: Relevance from which a candidate was kept.
         embedder: Identity of the encoder.
+        neighbours: How many scenarios the estimates were made from.
         created_at: When; UTC.
     """
 
@@ -72,6 +73,7 @@ class Calibration:
     k: int
     threshold: float
     embedder: str
+    neighbours: int
     created_at: str
 
     @property
@@ -79,9 +81,9 @@ class Calibration:
         """Share of new scenarios of this kind that can be expected to be hits."""
         return self.hits / self.trials
 
-    def applies(self, k: int, threshold: float, embedder: str) -> bool:
+    def applies(self, k: int, threshold: float, embedder: str, neighbours: int) -> bool:
         """Whether the guarantee holds under these settings."""
-        return (self.k, self.threshold, self.embedder) == (k, threshold, embedder)
+        return (self.k, self.threshold, self.embedder, self.neighbours) == (k, threshold, embedder, neighbours)
 
     @property
     def sentence(self) -> str:
@@ -101,7 +103,9 @@ class Calibration:
     @classmethod
     def of(cls, stored: dict[str, object]) -> Calibration:
         """From what `as_dict` gave."""
-        values: dict[str, object] = {name: value for name, value in stored.items() if name != "hit_rate"}
+        # Before their number depended on the pool's size, it was this.
+        values: dict[str, object] = {"neighbours": 100} | stored
+        del values["hit_rate"]
         target, interval = values.pop("target"), values.pop("interval")
         return cls(target=Target(**target), interval=tuple(interval), **values)  # type: ignore[arg-type]
 
@@ -140,7 +144,14 @@ def required_coverage(trials: Sequence[Trial], target: Target) -> float:
 
 
 def calibration(
-    trials: Sequence[Trial], target: Target, *, k: int, threshold: float, embedder: str, created_at: str
+    trials: Sequence[Trial],
+    target: Target,
+    *,
+    k: int,
+    threshold: float,
+    embedder: str,
+    neighbours: int,
+    created_at: str,
 ) -> Calibration:
     """Find the demand, and count what it lets through."""
     required = required_coverage(trials, target)
@@ -156,6 +167,7 @@ def calibration(
         k=k,
         threshold=threshold,
         embedder=embedder,
+        neighbours=neighbours,
         created_at=created_at,
     )
 

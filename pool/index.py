@@ -108,6 +108,11 @@ class ScenarioIndex:
         return self._around(self._asked(situation), self._scenarios.copies(without) if without else ())
 
     @property
+    def neighbours(self) -> int:
+        """How many of the nearest scenarios tell which values are at stake."""
+        return NEIGHBOURS if len(self._scenarios.links) < DENSE else DENSE_NEIGHBOURS
+
+    @property
     def note(self) -> int:
         """Number of the newest note in the ledger that the index knows of."""
         return self._position.note
@@ -146,7 +151,7 @@ class ScenarioIndex:
     def _around(self, query: Vectors, without: Sequence[int]) -> Neighbourhood:
         """Candidates of the near scenarios, with the relevance of the nearest one each was made for."""
         out = {*self._scenarios.emptied, *without}
-        wanted = NEIGHBOURS if len(self._scenarios.links) < DENSE else DENSE_NEIGHBOURS
+        wanted = self.neighbours
         # Those left out must not take the place of others.
         with one_thread():
             near, cosines = self._scenarios.nearest.search(query, wanted + len(out))

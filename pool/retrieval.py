@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ethos.answer import DEFAULT_THRESHOLD, Added, Candidate, Decision, Displaced, Gate, Member, Source
+from ethos.answer import DEFAULT_THRESHOLD, Candidate, Decision, Gate, Member, Source
 from ethos.embedding import Embedder, Vectors
 from ethos.errors import InputError
 from ethos.generation import Example
-from ethos.persona import ATTRIBUTES, LABELS, OriginKind, Persona, clashes
+from ethos.persona import OriginKind, Persona, clashes
 from ethos.pool.calibration import Calibration, Target, Trial, calibration
 from ethos.pool.database import Database
 from ethos.pool.duplicates import Pair, find_duplicates
@@ -26,6 +26,7 @@ from ethos.pool.reembed import check_embedder
 from ethos.pool.selection import COVERED, Chosen, choose
 from ethos.pool.snapshot import Snapshots
 from ethos.pool.store import Origin, Placed, Store, now
+from ethos.pool.telling import Telling, decoded, fates
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
 from ethos.scenario import Scenario
@@ -33,9 +34,6 @@ from ethos.scenario import Scenario
 CALIBRATION = "calibration"
 MOST_TRIALS = 2000  # scenarios that are held out; more would narrow the interval by little
 EXAMPLES = 12  # that a model may be shown: two for each of six
-MOST_TOLD = 24  # candidates whose fate is told: those that a reader would ask about
-SHOWN = 5  # values that a member is said to add
-_CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +114,13 @@ class Pool:
         required = self._required(k) if len(chosen) == k else 0.0
         stay = admit(chosen, coverage, required, k)
         missed = _uncovered(around, stay, 2 * (k - len(stay))) if stay else []
-        told = _Telling(self.store, around, stay, missed)
+        told = Telling(self.store, around, stay, missed)
         return Retrieval(
             tuple(told.member(rank, one) for rank, one in enumerate(stay, start=1)),
             decide(around.candidates, len(stay), k, self.threshold, coverage, required),
             tuple(told.value(row) for row in missed),
             encoded,
-            _fates(around, chosen, stay, self.threshold),
+            fates(around, chosen, stay, self.threshold),
         )
 
     def search(self, text: str, k: int) -> list[Found]:
@@ -174,8 +172,15 @@ class Pool:
             target: What is to be guaranteed.
             k: Size of the panels the guarantee is for.
         """
-        embedder = self._embedder.identity.id
-        return calibration(trials, target, k=k, threshold=self.threshold, embedder=embedder, created_at=now())
+        return calibration(
+            trials,
+            target,
+            k=k,
+            threshold=self.threshold,
+            embedder=self._embedder.identity.id,
+            neighbours=self._index.neighbours,
+            created_at=now(),
+        )
 
     def calibrate(self, found: Calibration | None) -> None:
         """Let the gate demand what a calibration found, from now on; None takes back what it demanded before."""
@@ -216,13 +221,18 @@ class Pool:
         stored = self.facts.get(CALIBRATION)
         return None if stored is None else Calibration.of(stored)
 
+    def holds(self, found: Calibration) -> bool:
+        """Whether a calibration's guarantee is one for this pool as it is now, in panels of the calibration's size."""
+        self._index.catch_up()
+        return self._applies(found, found.k)
+
     def close(self) -> None:
         """Release the database."""
         self.database.close()
 
     def _found(self, around: Neighbourhood, k: int) -> list[Found]:
         """The first k of the candidates, with their texts."""
-        people, made_for = _decoded(around.persona_ids[:k]), _decoded(around.scenario_ids[:k])
+        people, made_for = decoded(around.persona_ids[:k]), decoded(around.scenario_ids[:k])
         texts, situations = self.store.texts(people, set(made_for))
         near = zip(people, around.candidates.relevance[:k].tolist(), made_for, strict=True)
         return [
@@ -239,90 +249,10 @@ class Pool:
         if self._read_at != self._index.note:  # a calibration is written, and so noted, like everything else
             self._calibrated, self._read_at = self.calibrated(), self._index.note
         found = self._calibrated
-        return found.required if found and found.applies(k, self.threshold, self._embedder.identity.id) else 0.0
+        return found.required if found and self._applies(found, k) else 0.0
 
-
-class _Telling:
-    """Puts a choice into words: all texts it needs are read at once.
-
-    Args:
-        store: The personas' texts.
-        around: What was chosen from.
-        chosen: Who was.
-        values: Rows of values that will be asked for.
-    """
-
-    def __init__(self, store: Store, around: Neighbourhood, chosen: Sequence[Chosen], values: Sequence[int]) -> None:
-        self._around = around
-        rows = {one.row for one in chosen} | {one.displaced for one in chosen if one.displaced is not None}
-        told = {*values, *(row for one in chosen for row, _ in one.adds[:SHOWN])}
-        people = {around.persona_ids[row] for row in rows} | {around.holders[row] for row in told}
-        made_for = {around.scenario_ids[one.row] for one in chosen}
-        self._texts, self._situations = store.texts(_decoded(people), _decoded(made_for))
-
-    def value(self, row: int) -> str:
-        """The text of a value."""
-        texts = self._texts[self._around.holders[row].decode()]
-        return texts[_RIGHT_DUTY if self._around.duties[row] else _CORE_VALUE]
-
-    def member(self, rank: int, chosen: Chosen) -> Member:
-        """One of the chosen, and why."""
-        texts, relevance = self._who(chosen.row)
-        persona = Persona.stored(self._around.persona_ids[chosen.row].decode(), texts)
-        situation = self._situations[self._around.scenario_ids[chosen.row].decode()]
-        reason = (
-            f"covers {chosen.gain:.0%} of the values at stake ({persona.core_value}; {persona.right_duty}), "
-            f"made for “{situation[:80]}”"
-        )
-        adds = tuple(Added(self.value(row), round(share, 6)) for row, share in chosen.adds[:SHOWN])
-        return Member(persona, Source.POOL, rank, relevance, reason, adds, self._displaced(chosen))
-
-    def _displaced(self, chosen: Chosen) -> Displaced | None:
-        if chosen.displaced is None:
-            return None
-        texts, relevance = self._who(chosen.displaced)
-        if chosen.clash:
-            repeated = texts[ATTRIBUTES.index(chosen.clash)]
-            cause = f"repeats the {LABELS[chosen.clash].lower()} of one chosen before: {repeated}"
-        else:
-            cause = "would have added less of the values at stake"
-        name = texts[ATTRIBUTES.index("name")]
-        return Displaced(self._around.persona_ids[chosen.displaced].decode(), name, relevance, cause)
-
-    def _who(self, row: int) -> tuple[tuple[str, ...], float]:
-        relevance = float(self._around.candidates.relevance[row])
-        return self._texts[self._around.persona_ids[row].decode()], round(relevance, 6)
-
-
-def _fates(
-    around: Neighbourhood, chosen: Sequence[Chosen], stay: Sequence[Chosen], threshold: float
-) -> tuple[Candidate, ...]:
-    """What became of the most relevant candidates, and of all who were chosen."""
-    ranks = {one.row: rank for rank, one in enumerate(stay, start=1)}
-    rows = sorted({*range(min(MOST_TOLD, len(around.candidates))), *(one.row for one in chosen)})
-    weak = {one.row for one in chosen} - ranks.keys()
-    slots = around.candidates.slots
-    repeats = (slots[rows][:, None] == slots[list(ranks)]).any(axis=1).tolist()  # (rows, attributes)
-    ids, relevances = around.persona_ids[rows].tolist(), around.candidates.relevance[rows].tolist()
-    found = []
-    for row, identifier, relevance, repeated in zip(rows, ids, relevances, repeats, strict=True):
-        if row in ranks:
-            fate = f"chosen, rank {ranks[row]}"
-        elif row in weak:
-            fate = "chosen at first, but it covers too little for the calibrated gate"
-        elif relevance < threshold:
-            fate = f"below the threshold of {threshold:.2f}"
-        elif any(repeated):
-            attributes = (LABELS[name].lower() for name, same in zip(ATTRIBUTES, repeated, strict=True) if same)
-            fate = f"repeats the {' and the '.join(attributes)} of one that was chosen"
-        else:
-            fate = "would have added less of the values at stake"
-        found.append(Candidate(identifier.decode(), round(relevance, 6), fate))
-    return tuple(found)
-
-
-def _decoded(ids: Iterable[bytes]) -> list[str]:
-    return [one.decode() for one in ids]
+    def _applies(self, found: Calibration, k: int) -> bool:
+        return found.applies(k, self.threshold, self._embedder.identity.id, self._index.neighbours)
 
 
 def _values(around: Neighbourhood, chosen: Sequence[Chosen]) -> list[int]:

@@ -31,7 +31,9 @@ NURSE = Persona("Ward Nurse", "Compassion", "Care ethics", "Duty to protect the 
 RANCHER = Persona("Free Rancher", "Liberty", "Libertarianism", "Right to refuse", "Distrust", "Rancher")
 STEWARD = Persona("Health Steward", "Collective wellbeing", "Utilitarianism", "Duty to reduce harm", "Hope", "Official")
 THREE = (NURSE, RANCHER, STEWARD)
-FOUND = Calibration(Target(), 0.25, 400, 200, 10, (0.0242, 0.0900), 6, 0.45, "encoder", "2026-01-01T00:00:00+00:00")
+FOUND = Calibration(
+    Target(), 0.25, 400, 200, 10, (0.0242, 0.0900), 6, 0.45, "encoder", 100, "2026-01-01T00:00:00+00:00"
+)
 
 Array = NDArray[np.float64]
 Numbers = Callable[[Array], Array]
@@ -114,10 +116,12 @@ def test_intervals_are_those_of_newcombe_s_table(failures: int, hits: int, low: 
 
 def test_a_calibration_counts_what_its_demand_lets_through() -> None:
     seen = [*UPPER_HALF, *[Trial(None, 0.0)] * 50]
-    found = calibration(seen, Target(), k=6, threshold=0.45, embedder="encoder", created_at="now")
+    found = calibration(seen, Target(), k=6, threshold=0.45, embedder="encoder", neighbours=100, created_at="now")
     assert (found.required, found.trials, found.hits, found.failures, found.hit_rate) == (0.48, 250, 104, 4, 0.416)
     assert found.interval == interval(4, 104, 0.95)
-    hopeless = calibration(seen, Target(0.01), k=6, threshold=0.45, embedder="encoder", created_at="now")
+    hopeless = calibration(
+        seen, Target(0.01), k=6, threshold=0.45, embedder="encoder", neighbours=100, created_at="now"
+    )
     assert (hopeless.required, hopeless.hits, hopeless.interval) == (NEVER, 0, (0.0, 1.0))
 
 
@@ -182,6 +186,21 @@ def test_the_pool_demands_what_it_is_calibrated_to_for_what_that_holds_for(pool:
         pool.calibrate(elsewhere)
         assert other.retrieve(ASKED, 2).gate == whole.gate
     other.close()
+
+
+def test_a_pool_that_outgrew_its_calibration_demands_nothing(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, embedder: Embedder
+) -> None:
+    pool.add(VACCINE, THREE, CURATED, [Placed(persona, 1.0) for persona in THREE])
+    strict = replace(FOUND, k=2, required=NEVER, embedder=embedder.identity.id)
+    pool.calibrate(strict)
+    assert pool.holds(strict)
+    assert pool.retrieve(ASKED, 2).gate.required == NEVER
+    monkeypatch.setattr("ethos.pool.index.DENSE", 1)  # from which size on fewer neighbours are looked at
+    assert not pool.holds(strict)
+    assert pool.retrieve(ASKED, 2).gate.required == 0.0
+    shown = CliRunner().invoke(main, ["pool", "stats", "--pool", str(pool.database.folder)])
+    assert "It does not hold for this pool as it is now" in " ".join(shown.stdout.split())
 
 
 def test_a_trial_asks_as_if_the_pool_did_not_have_the_scenario(pool: Pool) -> None:

@@ -100,7 +100,9 @@ def adds(member: Member) -> dict[str, float]:
 
 
 # Holds for pairs.
-DEMANDING = Calibration(Target(), 0.9, 400, 200, 10, (0.02, 0.09), 2, 0.45, ByHand.identity.id, "2026-01-01T00:00:00Z")
+DEMANDING = Calibration(
+    Target(), 0.9, 400, 200, 10, (0.02, 0.09), 2, 0.45, ByHand.identity.id, 100, "2026-01-01T00:00:00Z"
+)
 
 
 def test_a_member_says_which_values_it_adds_and_who_would_have_added_less(open_pool: Callable[..., Pool]) -> None:
