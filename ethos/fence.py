@@ -4,11 +4,11 @@ Personas and scenarios come from users and from imported pools, and may say "ign
 stands between two marks, and the system message says that what is there is data. A fence holds if its text cannot write
 the mark that ends it, so the mark holds a nonce:
 
-- It is taken from the scenario, and taken anew as long as any fenced text of the request holds it, as the boundary of
-  a MIME message is. So no author can have written it, however much they knew or guessed: a secret would add nothing.
+- It is the first of a fixed series that no fenced text of the request holds, as the boundary of a MIME message is. So
+  no author can have written it, however much they knew or guessed: a secret would add nothing.
 - It depends on the request's own texts alone, so that a request can be made again to the letter: comments are found
   again by their request, and answers are replayed.
-- It is the same for all personas that comment on a scenario, so that a model reads what their requests share once.
+- It is the same for almost all requests, so that a model reads what they share once.
 
 A chat becomes one string before a model reads it, in which ``<|im_end|>`` ends a turn whoever wrote it. So what begins
 like a mark, a model's or ours, is told apart by a blank: ``< |im_end|>``.
@@ -53,18 +53,17 @@ class Fence:
         return f"{system} {rule}".lstrip()
 
 
-def fence(rule: str, subject: str, *others: str) -> Fence:
+def fence(rule: str, *texts: str) -> Fence:
     """The fence of a request.
 
     Args:
         rule: Of the prompt set; empty if it has none, and then there is no fence.
-        subject: The scenario, as the prompt writes it.
-        others: Every other text of the request that is not the prompt set's own.
+        texts: Every text of the request that is not the prompt set's own.
     """
     if not rule:
         return Fence()
-    held = "\n".join((subject, *others)).casefold()
-    nonces = (digest("fence", subject, number)[:NONCE_CHARACTERS] for number in count())
+    held = "\n".join(texts).casefold()
+    nonces = (digest("fence", number)[:NONCE_CHARACTERS] for number in count())
     return Fence(next(nonce for nonce in nonces if nonce not in held), rule)
 
 

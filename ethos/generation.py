@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from ethos.calls import Call, Failure, derived_seed, run
@@ -209,7 +210,7 @@ def _ask_schema(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> li
     waiting = sorted(rows, key=lambda row: any(fold(text) in held for text in (row.framework, *row.emotions)))
     waiting = waiting[: draft.missing]
     values = _values_to_speak_for(draft, len(waiting))
-    examples = _shuffled_examples(brief, table, derived_seed(seed, STAGE, key, attempt))
+    examples = _shuffled_examples(brief, table, seed, attempt)
     # A small model that is asked again writes the same again, unless it is warmed up.
     temperature = table["temperature"] + 0.1 * (attempt - 1)
     requests = []
@@ -222,15 +223,21 @@ def _ask_schema(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> li
     return requests
 
 
-def _shuffled_examples(brief: Brief, table: Mapping[str, Any], seed: int) -> list[Example]:
-    """The brief's own examples, as many as its rows can show, then the prompt set's."""
-    rng = random.Random(seed)
+def _shuffled_examples(brief: Brief, table: Mapping[str, Any], seed: int, attempt: int) -> list[Example]:
+    """The brief's own examples, as many as its rows can show, then the prompt set's.
+
+    Which of the prompt set's stand together is the same for all scenarios of a run, and each scenario deals the groups
+    out in its own order: so that rows of several scenarios begin alike, and a model reads what they share once.
+    """
+    rng = random.Random(derived_seed(seed, STAGE, brief.scenario.key, attempt))
     near = [example for example in brief.examples if example.persona not in brief.kept][: EXAMPLES * brief.count]
     shipped = [
         Example(shown["subject"], Persona(**{attribute: shown[attribute] for attribute in ATTRIBUTES}))
         for shown in table["examples"]
     ]
-    return [*rng.sample(near, len(near)), *rng.sample(shipped, len(shipped))]
+    random.Random(derived_seed(seed, STAGE)).shuffle(shipped)
+    groups = [shipped[start : start + EXAMPLES] for start in range(0, len(shipped), EXAMPLES)]
+    return [*rng.sample(near, len(near)), *chain.from_iterable(rng.sample(groups, len(groups)))]
 
 
 def _values_to_speak_for(draft: Draft, rows: int) -> list[tuple[str, ...]]:

@@ -86,6 +86,22 @@ def test_many_scenarios_say_the_same_in_batches_of_any_size(
         assert [c.prompt_tokens for c in apart] == [c.prompt_tokens for c in together[:4]]
 
 
+def test_what_is_read_in_pieces_is_read_the_same(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = comments()[:4]
+    whole, chances = model.generate(requests), model.option_probabilities([r.messages for r in requests], letters(3))
+    pairs = [(request.messages, written.text) for request, written in zip(requests, whole, strict=True)]
+    likely = model.log_likelihoods(pairs)
+    for at_once in (1, 50):
+        monkeypatch.setattr(local, "READ_AT_ONCE", at_once)
+        assert texts(model.generate(requests)) == texts(whole)
+        for found, expected in zip(
+            model.option_probabilities([r.messages for r in requests], letters(3)), chances, strict=True
+        ):
+            assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-4)
+        for text, other in zip(model.log_likelihoods(pairs), likely, strict=True):
+            assert text.log_probability == pytest.approx(other.log_probability, abs=1e-2)
+
+
 def test_a_batch_is_no_larger_than_its_cache_may_be(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [[1, 2, 3, number] for number in range(8)]
     token = 2 * 30 * 3 * 64 * 4  # keys and values, layers, heads, dimensions, bytes: SmolLM2 in float32

@@ -249,6 +249,17 @@ def test_the_prompt_sets_own_examples_fill_in_where_there_are_too_few() -> None:
     assert set(names[3:]) <= shipped
 
 
+def test_rows_of_several_scenarios_show_the_same_examples_together() -> None:
+    scenarios = [SHOT, *(Scenario(f"Sharing my room with {number} strangers") for number in range(4))]
+    pairs = {
+        scenario: [tuple(p.name for p in shown(request)) for request in asked(Brief(scenario, 6))]
+        for scenario in scenarios
+    }
+    assert all(len(set(of_one)) == 6 for of_one in pairs.values())
+    assert len({pair for of_one in pairs.values() for pair in of_one}) == 7, "all there are, always side by side"
+    assert len({tuple(of_one) for of_one in pairs.values()}) == 5, "and dealt out in another order"
+
+
 def test_a_brief_without_examples_shows_the_prompt_sets_own() -> None:
     [request] = asked(Brief(SHOT, 1))
     assert {p.name for p in shown(request)} <= {row["name"] for row in STRUCTURED.personas["examples"]}

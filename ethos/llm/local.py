@@ -34,6 +34,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 MOST_ROWS = 32  # of one batch; more make a processor little faster
 CACHE_BYTES = 2 * 2**30  # what the keys and values of one batch may take
+READ_AT_ONCE = 1024  # tokens; more of them are states that no longer fit a processor's cache
 KEPT_ROWS = 0.75  # a batch goes on without its ended rows once no more than this share of it is left
 
 _Watch = Callable[[list[int]], None]
@@ -114,6 +115,7 @@ class LocalModel:
         with quietly(), torch.inference_mode():
             for batch in self._batches(rows, max((request.max_tokens for request in requests), default=0)):
                 reading, order = self._read(rows, batch)
+                self._read_ahead(reading)
                 written |= dict(zip(order, self._write([requests[i] for i in order], reading, watch), strict=True))
         seconds = time.perf_counter() - started
         return [
@@ -280,11 +282,24 @@ class LocalModel:
 
     def _logits(self, reading: Reading, columns: int) -> torch.Tensor:
         """Read what is unread; returns the logits after each of the last columns, (rows, columns, vocabulary)."""
+        self._read_ahead(reading, columns)
+        return self._forward(reading, reading.unread, columns)
+
+    def _read_ahead(self, reading: Reading, columns: int = 1) -> None:
+        """Read so much that what is left, at least these columns, can be read at once."""
+        if self._device.type == "cpu":
+            step = max(1, READ_AT_ONCE // len(reading.ids))
+            while reading.unread > max(step, columns):
+                self._forward(reading, min(step, reading.unread - columns), 1)
+
+    def _forward(self, reading: Reading, unread: int, columns: int) -> torch.Tensor:
+        """Read so many columns; returns the logits after the last ones of them."""
         read = reading.cache.get_seq_length()
+        end = read + unread
         output = self._model(
-            input_ids=reading.ids[:, read:],
-            attention_mask=reading.mask,
-            position_ids=reading.positions[:, read:],
+            input_ids=reading.ids[:, read:end],
+            attention_mask=reading.mask[:, :end],
+            position_ids=reading.positions[:, read:end],
             past_key_values=reading.cache,
             use_cache=True,
             logits_to_keep=columns,
