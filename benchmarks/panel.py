@@ -157,7 +157,8 @@ def ours(query: Query) -> list[int]:
     pairs = inverse.reshape(-1, 2)
     place = {situation: number for number, situation in enumerate(situations.tolist())}
     where = [place[situation] for situation in query.candidates[rows, 0].tolist()]
-    found = np.unique(np.stack([np.repeat(where, 2), pairs.ravel()], axis=1), axis=0)
+    found = np.zeros((len(situations), len(owned)), dtype=bool)
+    found[np.array(where)[:, None], pairs] = True
     values = query.data.values[owned]
     stakes = values_at_stake(query.situation, query.data.situations[situations], found, values)
     people = np.stack([query.data.slots[tuple(row)] for row in query.candidates[rows].tolist()])

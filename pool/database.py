@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FILE = "pool.db"
 BUSY_MILLISECONDS = 30_000
+PAGES = 64 << 10  # KiB of the file that a connection keeps in memory at most: by default it reads most of a panel anew
 _MEND = "put a backup back with `ethos pool restore FILE`, or move the file away to start anew"
 
 
@@ -253,6 +254,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         for pragma in (
             f"busy_timeout={BUSY_MILLISECONDS}",
+            f"cache_size=-{PAGES}",
             "synchronous=FULL",
             "foreign_keys=ON",
             "trusted_schema=OFF",

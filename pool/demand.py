@@ -18,7 +18,7 @@ NAMED = 2.0  # how much likelier a value is that the scenario itself is about
 
 
 def values_at_stake(
-    query: Vectors, neighbours: Vectors, found: NDArray[np.int64], values: Vectors
+    query: Vectors, neighbours: Vectors, found: NDArray[np.bool_], values: Vectors
 ) -> NDArray[np.float64]:
     """How much each value is at stake in a scenario.
 
@@ -28,19 +28,17 @@ def values_at_stake(
     Args:
         query: The scenario's unit vector, float32, (dimensions,).
         neighbours: Unit rows of the nearest scenarios, float32, (neighbours, dimensions).
-        found: Rows of a neighbour and of a value that personas made for it hold, each pair once, (pairs, 2).
+        found: Whether a persona made for a neighbour holds a value, (neighbours, values).
         values: Unit rows of the value texts, float32, (values, dimensions).
 
     Returns:
         One share a value, not negative, summing to 1.
     """
-    where, what = found.T
     kernel = np.exp(KERNEL * (neighbours @ neighbours.T - 1.0))
     kernel.ravel()[:: len(kernel) + 1] += NOISE  # the diagonal
     weights = np.linalg.solve(kernel, np.exp(KERNEL * (neighbours @ query - 1.0)))
-    average = np.bincount(what, minlength=len(values)) / len(neighbours)
     # The average plus the weighted differences from it.
-    expected = np.bincount(what, weights[where], len(values)) + average * (1.0 - weights.sum())
+    expected = (weights + (1.0 - weights.sum()) / len(neighbours)) @ found
     stake = np.maximum(expected, 0.0) * np.exp(NAMED * (values @ query))
     share: NDArray[np.float64] = stake / stake.sum()
     return share

@@ -182,12 +182,13 @@ class Values:
         self._people += len(pairs)
         return [(row_of[core], row_of[right]) for core, right in pairs]
 
-    def ordered(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows in the order of their texts' digests, and the place there of each as given."""
-        order = np.argsort(self.digests.rows[rows])
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        return rows[order], place
+    def distinct(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows that there are, each once, and in the shape given the place of each among them.
+
+        In the order of their texts' digests, not of their coming: who came first must not settle a tie.
+        """
+        _, first, place = np.unique(self.digests.rows[rows], return_index=True, return_inverse=True)
+        return rows.ravel()[first], place.reshape(rows.shape)
 
 
 def _rows(ids: NDArray[np.bytes_]) -> dict[str, int]:

@@ -20,7 +20,7 @@ from ethos.embedding import Embedder, Vectors
 from ethos.errors import PoolDamaged
 from ethos.persona import ATTRIBUTES
 from ethos.pool.demand import values_at_stake
-from ethos.pool.holdings import ID, VALUES, Personas, Scenarios, Values
+from ethos.pool.holdings import ID, Personas, Scenarios, Values
 from ethos.pool.selection import Candidates
 from ethos.pool.snapshot import Arrays, Position, Snapshots
 from ethos.pool.store import Store
@@ -28,9 +28,9 @@ from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore
 
 NEIGHBOURS = 100
-# Where scenarios lie dense, fewer neighbours tell as much of the values at stake (benchmarks/panel.py: .724 of them
+# Where scenarios lie dense, fewer neighbours tell as much of the values at stake (benchmarks/panel.py: .723 of them
 # covered instead of .728, but .384 instead of .401 in the starter pool), and cost half the time.
-DENSE, DENSE_NEIGHBOURS = 1_000, 48
+DENSE, DENSE_NEIGHBOURS = 1_000, 40
 SNAPSHOT = 5_000  # changes from which on a snapshot is worth writing: SQL gives some 40,000 a second
 REMEMBERED = 4096  # vectors of scenarios that were asked
 _CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
@@ -171,13 +171,10 @@ class ScenarioIndex:
             np.fromiter(chain.from_iterable(held), dtype=np.int64), return_index=True, return_inverse=True
         )
         nearest = where[first]
-        numbers, values = np.unique(self._personas.values.rows[rows], return_inverse=True)
-        # In the order of their digests, not of their coming: who came first must not settle a tie.
-        numbers, place = self._values.ordered(numbers)
-        values = place[values].reshape(-1, VALUES)
-        pairs = np.unique(np.repeat(where, VALUES) * len(numbers) + values[again].ravel())
+        numbers, values = self._values.distinct(self._personas.values.rows[rows])
         vectors = self._values.vectors.rows[numbers]
-        found = np.stack(np.divmod(pairs, len(numbers)), axis=1)
+        found = np.zeros((len(near), len(numbers)), dtype=bool)
+        found[where[:, None], values[again]] = True
         stakes = values_at_stake(query, self._scenarios.nearest.vectors[near], found, vectors)
         ids, relevance = self._personas.ids.rows[rows], cosines[nearest]
         order = np.lexsort((ids, -relevance))

@@ -18,6 +18,7 @@ from ethos.embedding import Vectors
 from ethos.persona import ATTRIBUTES
 
 COVERED = 0.7  # cosine from which two value texts count as the same value (design.md section 6)
+TOLD = 3  # values that a choice is said to add
 TARGETS = 96  # values that are looked at, those most at stake first; the rest hold next to nothing
 
 
@@ -68,7 +69,7 @@ class Chosen:
     Attributes:
         row: Which of the candidates.
         gain: Share of the estimated values that it covers and those chosen before it do not, 0..1.
-        adds: Rows of the values it newly covers with what is at stake in each, the greatest first.
+        adds: Rows of the values it newly covers with what is at stake in each, the greatest `TOLD` of them, in order.
         displaced: The most relevant candidate that had to stand back for it; None if it was itself the most relevant.
         clash: The attribute in which the displaced repeats one chosen before; empty if it would only have added less.
     """
@@ -113,12 +114,15 @@ class _Cover:
         self.targets = np.argsort(-stakes, kind="stable")[:TARGETS]
         self.stakes = stakes[self.targets]
         # A value is compared once, however many hold it; and not at all if nobody near enough does.
-        held, place = np.unique(candidates.values, return_inverse=True)
-        alike = vectors[held] @ vectors[self.targets].T >= COVERED
-        first, second = place.reshape(candidates.values.shape).T
+        held = np.zeros(len(vectors), dtype=bool)
+        held[candidates.values] = True
+        alike = np.zeros((len(vectors), len(self.targets)), dtype=bool)
+        alike[held] = vectors[held] @ vectors[self.targets].T >= COVERED
+        first, second = candidates.values.T
         self.covers = alike[first] | alike[second]
         self.worth = self.covers.astype(np.float32)
         self.relevance, self.slots = candidates.relevance, candidates.slots
+        self.falling = -self.relevance
 
     def greedy(self, k: int, among: Sequence[int] | None = None) -> list[Chosen]:
         """The candidate of greatest gain, again and again."""
@@ -142,11 +146,11 @@ class _Cover:
     def _chosen(self, best: int, rows: list[int], left: NDArray[np.float64]) -> Chosen:
         """A choice with its reasons, against those chosen before it and what they left uncovered."""
         new = np.flatnonzero(self.covers[best] & (left > 0))
-        shares = left[new]
-        gain = float(shares.sum())
-        adds = tuple(zip(self.targets[new].tolist(), shares.tolist(), strict=True))  # targets fall by stake
+        gain = float(left[new].sum())
+        told = new[:TOLD]  # targets fall by stake
+        adds = tuple(zip(self.targets[told].tolist(), left[told].tolist(), strict=True))
         # Relevances fall: those above the chosen one's come first.
-        nearer = range(int(np.searchsorted(-self.relevance, -self.relevance[best])))
+        nearer = range(int(self.falling.searchsorted(self.falling[best])))
         passed = next((i for i in nearer if i not in rows), None)
         if passed is None:
             return Chosen(best, gain, adds)

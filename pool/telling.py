@@ -14,7 +14,6 @@ from ethos.pool.selection import Chosen
 from ethos.pool.store import Store
 
 MOST_TOLD = 24  # candidates whose fate is told: those that a reader would ask about
-SHOWN = 5  # values that a member is said to add
 _CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
 
 
@@ -31,7 +30,7 @@ class Telling:
     def __init__(self, store: Store, around: Neighbourhood, chosen: Sequence[Chosen], values: Sequence[int]) -> None:
         self._around = around
         rows = {one.row for one in chosen} | {one.displaced for one in chosen if one.displaced is not None}
-        told = {*values, *(row for one in chosen for row, _ in one.adds[:SHOWN])}
+        told = {*values, *(row for one in chosen for row, _ in one.adds)}
         people = {around.persona_ids[row] for row in rows} | {around.holders[row] for row in told}
         made_for = {around.scenario_ids[one.row] for one in chosen}
         self._texts, self._situations = store.texts(decoded(people), decoded(made_for))
@@ -50,7 +49,7 @@ class Telling:
             f"covers {chosen.gain:.0%} of the values at stake ({persona.core_value}; {persona.right_duty}), "
             f"made for “{situation[:80]}”"
         )
-        adds = tuple(Added(self.value(row), round(share, 6)) for row, share in chosen.adds[:SHOWN])
+        adds = tuple(Added(self.value(row), round(share, 6)) for row, share in chosen.adds)
         return Member(persona, Source.POOL, rank, relevance, reason, adds, self._displaced(chosen))
 
     def _displaced(self, chosen: Chosen) -> Displaced | None:

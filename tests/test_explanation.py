@@ -110,10 +110,11 @@ def test_a_member_says_which_values_it_adds_and_who_would_have_added_less(open_p
     found = open_pool((NEAR, [NURSE, ECHO]), (FAR, [RANCHER])).retrieve(ASKED, 2)
     near, far = HERE / (4 * HERE + 3.5 * THERE), THERE / (4 * HERE + 3.5 * THERE)
     assert (near, far) == pytest.approx((0.147967, 0.116610), abs=2e-6)
-    of_nurse = {"Care": near, "Kindness": near, "Duty to soothe": near, "Duty to heal": near}
-    of_rancher = {"Freedom": 2 * far, "Right to refuse": 1.5 * far}
-    assert [adds(m) for m in found.members] == [pytest.approx(some, abs=2e-6) for some in (of_nurse, of_rancher)]
-    assert list(adds(found.members[1])) == ["Freedom", "Right to refuse"]  # the greatest first
+    of_nurse, of_rancher = (adds(member) for member in found.members)
+    assert of_nurse.keys() < {"Care", "Kindness", "Duty to soothe", "Duty to heal"}  # three of four alike
+    assert list(of_nurse.values()) == pytest.approx(3 * [near], abs=2e-6)
+    assert of_rancher == pytest.approx({"Freedom": 2 * far, "Right to refuse": 1.5 * far}, abs=2e-6)
+    assert list(of_rancher) == ["Freedom", "Right to refuse"]  # the greatest first
     less = Displaced(ECHO.id, "Echo", 0.8, "would have added less of the values at stake")
     assert [member.displaced for member in found.members] == [None, less]
     assert found.members[1].reason.startswith("covers 41% of the values at stake (Freedom; Right to refuse)")
@@ -139,7 +140,7 @@ def test_a_member_says_who_repeats_whom(open_pool: Callable[..., Pool]) -> None:
 
 def test_what_one_before_it_covers_is_not_added_again(open_pool: Callable[..., Pool]) -> None:
     found = open_pool((NEAR, [NURSE, ECHO])).retrieve(ASKED, 2)
-    assert [len(member.adds) for member in found.members] == [4, 0]
+    assert [len(member.adds) for member in found.members] == [3, 0]
     assert found.members[1].reason.startswith("covers 0% of the values at stake")
 
 
@@ -149,7 +150,7 @@ def test_a_member_shows_its_greatest_values_only(open_pool: Callable[..., Pool])
     crowd = [Persona(f"N{n}", f"Care {n}", f"F{n}", f"Care {n + 1}", f"E{n}", f"R{n}") for n in (1, 3, 5)]
     found = open_pool((NEAR, [NURSE, *crowd]), embedder=ByHand(alike)).retrieve(ASKED, 1)
     [member] = found.members
-    assert list(adds(member)) == ["Care 6", "Care 5", "Care 4", "Care 3", "Care 2"]
+    assert list(adds(member)) == ["Care 6", "Care 5", "Care 4"]
     total = 2 + sum(math.exp(0.2 * n) for n in range(1, 7))  # with one neighbour nothing but the cosine weighs
     assert member.adds[0].share == pytest.approx(math.exp(1.2) / total, abs=2e-6)
 
@@ -245,7 +246,7 @@ def test_a_partial_answer_asks_for_what_is_uncovered_and_tells_the_demand(ethos:
     gate = {"decision": "partial", "score": 0.8, "threshold": 0.45, "coverage": COVERS, "required": 0.9}
     assert answer.as_dict()["gate"] == audit.show_answer(ethos.record, answer.answer_id)["gate"] == gate
     kept, new = answer.as_dict()["panel"]
-    assert (kept["name"], len(kept["adds"])) == ("Young Nurse", 4)
+    assert (kept["name"], len(kept["adds"])) == ("Young Nurse", 3)
     assert (new["source"], new["adds"], new["displaced"]) == ("fresh", [], None)
     again = ethos.answer(ASKED).as_dict()  # from the panel stored for exactly this question
     assert again["gate"] == {"decision": "hit", "score": 1.0, "threshold": 0.45, "coverage": None, "required": 0.0}

@@ -190,7 +190,7 @@ def unit(*numbers: float) -> Any:
 def test_the_values_of_nearer_scenarios_are_more_at_stake() -> None:
     neighbours = np.stack([unit(1, 0, 0, 0), unit(0, 1, 0, 0)])
     values = np.stack([unit(0, 0, 1, 0), unit(0, 0, 0, 1)])
-    stakes = values_at_stake(unit(1, 0.1, 0, 0), neighbours, np.array([[0, 0], [1, 1]]), values)
+    stakes = values_at_stake(unit(1, 0.1, 0, 0), neighbours, np.eye(2, dtype=bool), values)
     assert stakes.sum() == pytest.approx(1.0)
     assert stakes[0] > stakes[1] > 0
 
@@ -198,6 +198,6 @@ def test_the_values_of_nearer_scenarios_are_more_at_stake() -> None:
 def test_of_values_found_alike_the_one_the_scenario_is_about_is_more_at_stake() -> None:
     query = unit(1, 0, 0)
     stakes = values_at_stake(
-        query, query[None, :], np.array([[0, 0], [0, 1]]), np.stack([unit(1, 1, 0), unit(0, 0, 1)])
+        query, query[None, :], np.ones((1, 2), dtype=bool), np.stack([unit(1, 1, 0), unit(0, 0, 1)])
     )
     assert stakes[0] > stakes[1] > 0
