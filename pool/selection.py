@@ -130,25 +130,26 @@ class _Cover:
         if among is not None:
             free[:] = False
             free[among] = True
-        left = self.stakes.copy()
+        left = self.stakes.astype(np.float32)
         rows: list[int] = []
         chosen: list[Chosen] = []
         while len(rows) < k and free.any():
-            gains = np.where(free, self.worth @ left.astype(np.float32), -1.0)
+            gains = self.worth @ left
+            gains[~free] = -1.0
             # The first of equals is the most relevant, then the smallest id: stable under any order of insertion.
-            best = int(np.argmax(gains > gains.max() - 1e-6))
+            best = int((gains > gains.max() - 1e-6).argmax())
             chosen.append(self._chosen(best, rows, left))
             rows.append(best)
             left[self.covers[best]] = 0.0
             free &= (self.slots != self.slots[best]).all(axis=1)
         return chosen
 
-    def _chosen(self, best: int, rows: list[int], left: NDArray[np.float64]) -> Chosen:
+    def _chosen(self, best: int, rows: list[int], left: NDArray[np.float32]) -> Chosen:
         """A choice with its reasons, against those chosen before it and what they left uncovered."""
-        new = np.flatnonzero(self.covers[best] & (left > 0))
-        gain = float(left[new].sum())
+        [new] = (self.covers[best] & (left > 0)).nonzero()
+        gain = float(self.stakes[new].sum())
         told = new[:TOLD]  # targets fall by stake
-        adds = tuple(zip(self.targets[told].tolist(), left[told].tolist(), strict=True))
+        adds = tuple(zip(self.targets[told].tolist(), self.stakes[told].tolist(), strict=True))
         # Relevances fall: those above the chosen one's come first.
         nearer = range(int(self.falling.searchsorted(self.falling[best])))
         passed = next((i for i in nearer if i not in rows), None)

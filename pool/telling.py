@@ -29,16 +29,26 @@ class Telling:
 
     def __init__(self, store: Store, around: Neighbourhood, chosen: Sequence[Chosen], values: Sequence[int]) -> None:
         self._around = around
+        # A value is said in the words of who was chosen for it, where it can be: those are read anyway.
+        self._said = {
+            value: (around.persona_ids[one.row], duty)
+            for one in chosen
+            for duty, value in enumerate(around.candidates.values[one.row].tolist())
+        }
         rows = {one.row for one in chosen} | {one.displaced for one in chosen if one.displaced is not None}
         told = {*values, *(row for one in chosen for row, _ in one.adds)}
-        people = {around.persona_ids[row] for row in rows} | {around.holders[row] for row in told}
+        people = {around.persona_ids[row] for row in rows} | {self._holder(row)[0] for row in told}
         made_for = {around.scenario_ids[one.row] for one in chosen}
         self._texts, self._situations = store.texts(decoded(people), decoded(made_for))
 
     def value(self, row: int) -> str:
         """The text of a value."""
-        texts = self._texts[self._around.holders[row].decode()]
-        return texts[_RIGHT_DUTY if self._around.duties[row] else _CORE_VALUE]
+        holder, duty = self._holder(row)
+        return self._texts[holder.decode()][_RIGHT_DUTY if duty else _CORE_VALUE]
+
+    def _holder(self, row: int) -> tuple[bytes, int]:
+        """Somebody whose text a value is, and whether it is their right/duty."""
+        return self._said.get(row) or (self._around.holders[row], self._around.duties[row])
 
     def member(self, rank: int, chosen: Chosen) -> Member:
         """One of the chosen, and why."""
