@@ -8,7 +8,7 @@ With the shipped 135M model, on this machine, everything else included:
   reply is given the length of the panel's lines.
 * fresh: the same answer with invented personas, by our prompts; which share of its time inventing takes.
 * repeat: the very same request again, both times as a new process: interpreter, imports and all.
-* build: personas for 16 scenarios, packed into full batches, against one scenario at a time.
+* build: personas for 16 scenarios, packed into full batches, against one scenario at a time, in turns.
 
 With ``--vital DIR``, counted by a scripted model: the persona calls for every row of VITAL's OpinionQA file, row by row
 as published, and with a pool, where a question is asked of many groups and needs one panel.
@@ -17,6 +17,7 @@ as published, and with a pool, where a question is asked of many groups and need
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,7 @@ from ethos.scenario import Scenario
 from ethos.scenario_files import distinct_scenarios, read_items
 
 OPINIONQA = "vital_steerable_opinionqa.json"
+ROUNDS = 5  # of building
 CHUNK = 64  # rows retrieved side by side
 REPEATED = "Should nurses be vaccinated against the flu?"
 VERBS = ("Reading", "Selling", "Hiding", "Copying")
@@ -121,26 +123,31 @@ def repeat(folder: Path, k: int) -> dict[str, Any]:
     return {"first_seconds": seconds[0], "again_seconds": again, "ratio": seconds[0] / again}
 
 
-def throughput(folder: Path, model: LanguageModel, scenarios: int, k: int) -> dict[str, Any]:
-    """Personas a second, packed and not."""
-    asked, embedder, prompts = (
-        list(map(Scenario, UNKNOWN[:scenarios])),
-        open_embedder(),
-        prompt_set(PromptSetName.STRUCTURED),
-    )
-    rows = {}
-    for name, width in (("packed", len(asked)), ("one at a time", 1)):
-        pool = Pool(folder / name, embedder)
-        record, made = Record(pool.database), 0
-        started = time.perf_counter()
-        for start in range(0, len(asked), width):
-            batch = asked[start : start + width]
-            made += build(pool, record, batch, lambda: model, prompts, k, 0, lambda _: None).personas
-        seconds = time.perf_counter() - started
-        pool.close()
-        rows[name] = {"personas": made, "seconds": seconds, "personas_a_second": made / seconds}
-    ratio = rows["packed"]["personas_a_second"] / rows["one at a time"]["personas_a_second"]
-    return {"rows": rows, "ratio": ratio, "k": k, "scenarios": scenarios}
+def throughput(folder: Path, model: LanguageModel, scenarios: int, k: int, rounds: int) -> dict[str, Any]:
+    """Personas a second, packed and not, with another seed each round; the ratios are the rounds' own."""
+    asked, embedder = list(map(Scenario, UNKNOWN[:scenarios])), open_embedder()
+    prompts = prompt_set(PromptSetName.STRUCTURED)
+    widths = {"packed": len(asked), "one at a time": 1}
+    speeds: dict[str, list[float]] = {name: [] for name in widths}
+    for seed in range(rounds):
+        for name, width in widths.items():
+            pool = Pool(folder / f"{name}, {seed}", embedder)
+            record, made = Record(pool.database), 0
+            started = time.perf_counter()
+            for start in range(0, len(asked), width):
+                batch = asked[start : start + width]
+                made += build(pool, record, batch, lambda: model, prompts, k, seed, lambda _: None).personas
+            speeds[name].append(made / (time.perf_counter() - started))
+            pool.close()
+    ratios = [packed / single for packed, single in zip(*speeds.values(), strict=True)]
+    return {
+        "personas_a_second": {name: statistics.median(taken) for name, taken in speeds.items()},
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "k": k,
+        "scenarios": scenarios,
+        "rounds": rounds,
+    }
 
 
 def persona_calls(folder: Path, file: Path, k: int, limit: int | None) -> dict[str, Any]:
@@ -214,8 +221,11 @@ def show(found: dict[str, Any]) -> None:
         f"{again['first_seconds']:.1f} s",
         f"{again['ratio']:.0f}",
     )
-    speeds = [f"{built['rows'][name]['personas_a_second']:.2f} personas/s" for name in ("packed", "one at a time")]
-    table.add_row(f"building for {built['scenarios']} scenarios, packed", *speeds, f"{built['ratio']:.1f}")
+    table.add_row(
+        f"building for {built['scenarios']} scenarios, packed, {built['rounds']} rounds",
+        *(f"{speed:.2f} personas/s" for speed in built["personas_a_second"].values()),
+        f"{built['ratio']:.1f} ({min(built['ratios']):.1f} to {max(built['ratios']):.1f})",
+    )
     if vital := found.get("vital"):
         table.add_row(
             f"persona calls for {vital['rows']:,} rows of OpinionQA ({vital['questions']} questions)",
@@ -233,7 +243,7 @@ def show(found: dict[str, Any]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(vital: Path | None, k: int, quick: bool, as_json: bool) -> None:
     """Measure what the pool and the record save."""
-    k, scenarios = (2, 2) if quick else (k, len(UNKNOWN))
+    k, scenarios, rounds = (2, 2, 1) if quick else (k, len(UNKNOWN), ROUNDS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         found: dict[str, Any] = {"k": k}
@@ -243,7 +253,7 @@ def main(vital: Path | None, k: int, quick: bool, as_json: bool) -> None:
         click.echo("… the same request again", err=True)
         found["repeat"] = repeat(folder, k)
         click.echo("… building", err=True)
-        found["build"] = throughput(folder, _loaded("auto"), scenarios, k)
+        found["build"] = throughput(folder, _loaded("auto"), scenarios, k, rounds)
         click.echo("… a hit", err=True)
         found["hits"] = [hit(folder, precision, k) for precision in ("auto", "float32")]
     if as_json:

@@ -16,11 +16,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from replies import persona_reply
 
 from ethos import Ethos, Scenario
 from ethos.calls import Failure
 from ethos.influence_methods import Method, find_influence
-from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.pool.duplicates import Pair, merge
 from ethos.pool.lifecycle import Status, mark
@@ -129,15 +129,6 @@ def make_model() -> Iterator[Callable[..., Any]]:
 
 
 _SITUATIONS = ("Getting a flu vaccine every winter", "Donating a kidney to a stranger")
-
-
-def persona_reply(request: Request) -> str:
-    """A valid persona within the request's schema; another seed gives another persona."""
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 @pytest.fixture(scope="session")

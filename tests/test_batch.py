@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from replies import persona_reply
 
 from ethos import Answer, Attribute, Ethos, EthosError, Mode, Scenario, Settings
 from ethos.answer import Source
@@ -36,15 +37,6 @@ MIXED = [
     (Scenario("Is space travel worth its risks?", ("Yes", "No", "Unsure")), Mode.OVERTON),
 ]  # fmt: skip
 QUESTIONS = [Scenario(f"Case {number} of the clinic", ("Yes", "No")) for number in range(TOGETHER + 4)]
-
-
-def persona_reply(request: Request) -> str:
-    """A valid persona within the request's schema; another seed gives another persona."""
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 def reply(request: Request) -> str:

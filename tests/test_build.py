@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from replies import persona_reply
 
 from ethos.embedding import Embedder, open_embedder
 from ethos.errors import ModelError
@@ -42,15 +43,6 @@ Each perspective must differ clearly in:
 
 Format each perspective exactly like this:
 Name: Core Value, Ethical Framework, Right/Duty, Emotion, Stakeholder"""
-
-
-def persona_reply(request: Request) -> str:
-    """A valid persona within the request's schema; another seed gives another persona."""
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 def few_words(request: Request) -> str:

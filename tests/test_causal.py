@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from replies import persona_reply
 
 from ethos import Ethos
 from ethos.answer import Answer
@@ -50,14 +50,6 @@ class OrderSensitive(Scoring):
     def _likelihood(self, prompt: str, text: str) -> Likelihood:
         known = super()._likelihood(prompt, text)
         return Likelihood(known.log_probability - prompt.find("Comment1") / 1000, known.tokens)
-
-
-def persona_reply(request: Request) -> str:
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 def comment_reply(numbers: Iterator[int]) -> Callable[[Request], str]:

@@ -16,13 +16,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from click.testing import CliRunner, Result
+from replies import persona_reply
 from sqlalchemy import Connection, create_engine
 
 from ethos import Ethos, Scenario, audit
 from ethos.cli import main
 from ethos.embedding import Embedder, open_embedder
 from ethos.errors import PoolEmpty
-from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona
 from ethos.pool.lifecycle import Status, history, mark
@@ -80,15 +80,6 @@ def ethos(tmp_path: Path, embedder: Embedder) -> Iterator[Ethos]:
 def run(tmp_path: Path) -> Callable[..., Result]:
     """Runs a command line over the folder of `pool`."""
     return lambda *arguments: CliRunner().invoke(main, [*arguments, "--pool", str(tmp_path / "pool")])
-
-
-def persona_reply(request: Request) -> str:
-    """A valid persona within the request's schema; another seed gives another persona."""
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 def retrieved(pool: Pool, scenario: Scenario = ASKED, k: int = 3) -> set[Persona]:

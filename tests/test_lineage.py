@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from replies import persona_reply
 
 from ethos import Ethos, Scenario
 from ethos.answer import Answer
@@ -20,7 +21,6 @@ from ethos.embedding import Embedder, open_embedder
 from ethos.errors import InputError
 from ethos.influence_methods import Method, find_influence
 from ethos.lineage import MARK, lineage, lineage_page, save_page
-from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona
 from ethos.pool.duplicates import Pair, merge
@@ -31,14 +31,6 @@ from ethos.withholding import Content
 
 SHOT = "Getting a <b>flu</b> vaccine & every winter"
 SCRIPT = "<script>alert('x')</script> It should be so."
-
-
-def persona_reply(request: Request) -> str:
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 class Page(HTMLParser):

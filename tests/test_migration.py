@@ -5,7 +5,6 @@ What was stored when 0001 was current, field by field, is in test_lifecycle.py; 
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from replies import persona_reply
 from sqlalchemy import Connection, create_engine, inspect
 
 from ethos import Ethos, Scenario
@@ -28,7 +28,6 @@ from ethos.answer import Answer
 from ethos.calls import Failure
 from ethos.embedding import Embedder, open_embedder
 from ethos.errors import PoolError
-from ethos.llm import Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import OriginKind
 from ethos.pool.database import FILE, Database
@@ -50,15 +49,6 @@ from ethos.pool.database import Database
 print("ready", flush=True)
 Database(Path(sys.stdin.readline().strip())).close()
 """
-
-
-def persona_reply(request: Request) -> str:
-    """A valid persona within the request's schema; another seed gives another persona."""
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 def migrate(connection: Connection, to: Callable[[Config, str], None], revision: str) -> None:

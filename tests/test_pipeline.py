@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from replies import persona_reply
 
 from ethos import Ethos, Scenario, audit
 from ethos.embedding import Embedder, open_embedder
@@ -38,15 +39,6 @@ OVERTON = "\n\n".join(
         "Comment:",
     )
 )
-
-
-def persona_reply(request: Request) -> str:
-    """A valid persona within the request's schema; another seed gives another persona."""
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 def likes_later_comments(prompt: tuple[Message, ...]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from replies import persona_reply
 
 from ethos import Ethos, Scenario
 from ethos.answer import Answer
@@ -32,14 +33,6 @@ ASKED: dict[str, dict[str, Any]] = {
     "steerable": {"attribute": "Autonomy"},
     "distributional": {"options": ("Yes", "No")},
 }
-
-
-def persona_reply(request: Request) -> str:
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 def comment_reply(request: Request) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from replies import persona_reply
 
 from ethos.answer import Sourcing
 from ethos.embedding import Embedder, open_embedder
@@ -86,15 +86,6 @@ def work(keys):
 
 Leases(Database(Path(sys.argv[1])), seconds=1.0).each_once(["a key"], lambda key: False, work)
 """
-
-
-def persona_reply(request: Request) -> str:
-    """A valid persona within the request's schema; another seed gives another persona."""
-    assert request.schema
-    properties, seed = json.loads(request.schema)["properties"], request.seed
-    drawn = {name: properties[name]["enum"][0] for name in ("ethical_framework", "emotion")}
-    named = {"name": f"Person {seed}", "core_value": f"Value {seed}", "right_duty": f"Duty {seed}"}
-    return json.dumps({**named, **drawn, "stakeholder_role": f"Role {seed}"})
 
 
 def started_together(folder: Path, processes: int, *task: str) -> list[str]:

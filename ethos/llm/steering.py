@@ -94,7 +94,7 @@ class Steering(LogitsProcessor):
         self._temperatures = torch.tensor([r.temperature for r in requests])[:, None]
         self._streams = [torch.Generator().manual_seed(r.seed) for r in requests]
         self._noise = torch.empty(vocabulary)
-        self._bitmask = xgrammar.allocate_token_bitmask(1, vocabulary)
+        self._bitmask = xgrammar.allocate_token_bitmask(len(requests), vocabulary)
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows alone."""
@@ -106,8 +106,12 @@ class Steering(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Steer one step; `scores` is (rows, vocabulary)."""
         steered = scores.float()
+        if masked := [row for row in range(len(steered)) if self._restricts(row, input_ids[row])]:
+            xgrammar.apply_token_bitmask_inplace(
+                steered, self._bitmask[: len(steered)].to(scores.device), indices=masked
+            )
         for row in range(len(steered)):
-            self._constrain(row, input_ids[row], steered[row : row + 1])
+            self._exclude(row, input_ids[row], steered[row])
         if not self._temperatures.any():
             return steered
         tokens = self._draw(steered)
@@ -127,25 +131,29 @@ class Steering(LogitsProcessor):
             probabilities[row] /= self._noise.to(scores.device)
         return probabilities.argmax(dim=-1)
 
-    def _constrain(self, row: int, ids: torch.Tensor, scores: torch.Tensor) -> None:
-        matcher, exclusions = self._matchers[row], self._exclusions[row]
-        if matcher is None or exclusions is None or matcher.is_terminated():
-            return
+    def _restricts(self, row: int, ids: torch.Tensor) -> bool:
+        """Take in a row's last token; whether its grammar forbids any as the next, noted in the bitmask."""
+        matcher = self._matchers[row]
+        if matcher is None or matcher.is_terminated():
+            return False
         if len(ids) > self._start and not matcher.accept_token(int(ids[-1])):
             # Left the grammar, which the mask should make impossible: end the row rather than let it ramble on.
             # The caller finds the reply cut, and refuses it.
             self._matchers[row] = None
-            end = scores[0, self._tokenizer.eos_token_id].clone()
-            scores.fill_(-torch.inf)
-            scores[0, self._tokenizer.eos_token_id] = end
+            self._bitmask[row] = 0
+            end = int(self._tokenizer.eos_token_id)
+            self._bitmask[row, end // 32] = torch.tensor(1 << end % 32).int()  # the sign is a bit like the others
+            return True
+        return not matcher.is_terminated() and matcher.fill_next_token_bitmask(self._bitmask, row)
+
+    def _exclude(self, row: int, ids: torch.Tensor, scores: torch.Tensor) -> None:
+        """Keep a row from ending the text it writes, where that text is taken."""
+        matcher, exclusions = self._matchers[row], self._exclusions[row]
+        if matcher is None or exclusions is None or matcher.is_terminated():
             return
-        if matcher.is_terminated():
-            return
-        if matcher.fill_next_token_bitmask(self._bitmask):
-            xgrammar.apply_token_bitmask_inplace(scores, self._bitmask.to(scores.device))
         if exclusions.forbids_closing(self._tokenizer.decode(ids[self._start :])):
             open_ended = scores.clone()
-            open_ended[0, self._grammars.closing_quotes.to(scores.device)] = -torch.inf
+            open_ended[self._grammars.closing_quotes.to(scores.device)] = -torch.inf
             # At the length limit the grammar has nothing but the quote left: then it wins, and the caller refuses.
             if torch.isfinite(open_ended).any():
                 scores.copy_(open_ended)
