@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from ethos.errors import ConfigurationError, InputError, ModelError
 from ethos.llm import DISTINCT, Completion, LanguageModel, Request, schema_text, user
 from ethos.llm.local import LocalModel
 from ethos.llm.opening import Endpoint, open_model
+from ethos.llm.steering import Steering
 from ethos.llm.weights import SMOLLM2
 from ethos.options import letters
 
@@ -46,6 +48,19 @@ def test_a_row_says_the_same_in_a_batch_as_alone(model: LocalModel, temperature:
     assert texts(together) == texts(alone)
     assert [c.prompt_tokens for c in together] == [c.prompt_tokens for c in alone]
     assert len(set(texts(together))) == 3
+
+
+def test_a_row_that_left_its_grammar_is_ended_and_the_others_go_on(model: LocalModel) -> None:
+    schema = schema_text({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+    tokenizer, vocabulary = model._tokenizer, model._model.config.vocab_size
+    steering = Steering(3 * [Request(user("A number."), 9, 0.0, 0, schema)], tokenizer, model._grammars, 1, vocabulary)
+    steering.select([0, 2])
+    steering(torch.ones((2, 1), dtype=torch.long), torch.zeros((2, vocabulary)))
+    [brace], [word] = (tokenizer.encode(text, add_special_tokens=False) for text in ("{", "hello"))
+    for ids in ([[1, brace], [1, word]], [[1, brace, word], [1, word, brace]]):  # the first a token later
+        scores = steering(torch.tensor(ids), torch.zeros((2, vocabulary)))
+        ended = [row.isfinite().nonzero().flatten().tolist() == [tokenizer.eos_token_id] for row in scores]
+        assert ended == [len(ids[0]) == 3, len(ids[0]) == 2], "once it ended, nothing is asked of it"
 
 
 def test_the_seed_alone_decides_a_draw(model: LocalModel) -> None:
