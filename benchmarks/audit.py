@@ -33,9 +33,10 @@ from ethos.pool import schema
 from ethos.pool.database import Database
 from ethos.pool.ledger import faults
 from ethos.pool.record import Record
+from ethos.pool.rows import put_model, text_id
 from ethos.pool.search import Filter, search
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Origin, Store, put_model, text_id
+from ethos.pool.store import Origin, Store
 from ethos.scenario import Scenario
 
 BLOCK = 500  # answers of one transaction

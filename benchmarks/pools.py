@@ -20,8 +20,8 @@ from ethos.cleaning import digest, fold
 from ethos.embedding import Embedder, Vectors
 from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool.database import Database
+from ethos.pool.rows import now, text_id
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import now, text_id
 from ethos.pool.vectors import VectorStore
 
 PANEL = 6

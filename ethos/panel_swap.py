@@ -24,7 +24,7 @@ from ethos.perspectives import comment_of, comment_requests
 from ethos.pipeline import Ethos
 from ethos.pool.evidence import sent_calls
 from ethos.pool.record import Kept, KeptCall
-from ethos.pool.store import now
+from ethos.pool.rows import now
 from ethos.prompts import PromptSet
 from ethos.replay import RecordedModels, first_difference, recorded_prompts
 from ethos.scenario import Scenario

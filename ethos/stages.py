@@ -26,7 +26,7 @@ from ethos.perspectives import STAGE as COMMENT
 from ethos.perspectives import comment_of, comment_requests
 from ethos.pool.record import Kept, KeptCall, Record
 from ethos.pool.retrieval import Pool
-from ethos.pool.store import now
+from ethos.pool.rows import now
 from ethos.prompts import PromptSet
 from ethos.scenario import Mode, Scenario
 from ethos.spans import note, spanned

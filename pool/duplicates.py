@@ -22,7 +22,8 @@ from ethos.persona import Persona, clashes
 from ethos.pool import schema
 from ethos.pool.database import Database
 from ethos.pool.lifecycle import Status, homes, put_status
-from ethos.pool.store import Link, link, now, panel_members, unlink
+from ethos.pool.rows import link, now, unlink
+from ethos.pool.store import Link, panel_members
 
 COSINE = 0.97  # of the whole lines
 OVERLAP = 0.85  # Jaccard index of their words

@@ -19,7 +19,7 @@ from ethos.influence import Attribution
 from ethos.llm import Message, ModelIdentity, Request
 from ethos.pool import schema
 from ethos.pool.record import Kept, KeptCall, Record, reply_of
-from ethos.pool.store import now
+from ethos.pool.rows import now
 from ethos.withholding import is_withheld
 
 

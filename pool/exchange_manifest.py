@@ -20,7 +20,7 @@ from ethos.embedding import EmbedderIdentity
 from ethos.errors import InputError
 from ethos.pool.exchange_format import Record
 from ethos.pool.exchange_lines import strict_json
-from ethos.pool.store import now
+from ethos.pool.rows import now
 
 FORMAT, VERSION = "ethos-pool", 1
 MAX_MANIFEST_BYTES = 2**20

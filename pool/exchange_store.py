@@ -22,7 +22,8 @@ from ethos.pool import schema
 from ethos.pool.database import Database
 from ethos.pool.exchange_rows import Row
 from ethos.pool.lifecycle import Status, put_status
-from ethos.pool.store import Origin, now, text_id
+from ethos.pool.rows import now, text_id
+from ethos.pool.store import Origin
 
 BATCH = 500  # rows
 

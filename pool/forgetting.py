@@ -24,7 +24,7 @@ from ethos.pool import ledger, schema
 from ethos.pool.backup import FOLDER as BACKUPS
 from ethos.pool.database import Database
 from ethos.pool.removal import among, drop_answers, drop_calls, drop_texts, scrub, unused
-from ethos.pool.store import put_scenario, resolve, text_id
+from ethos.pool.rows import put_scenario, resolve, text_id
 from ethos.scenario import Scenario
 from ethos.withholding import is_of, is_withheld
 

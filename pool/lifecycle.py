@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 from ethos.errors import InputError
 from ethos.pool import schema
 from ethos.pool.database import Database
-from ethos.pool.store import link, now, unlink
+from ethos.pool.rows import link, now, unlink
 
 
 class Status(StrEnum):

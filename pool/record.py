@@ -15,16 +15,16 @@ from typing import Any
 from sqlalchemy import Connection, exists, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ethos.answer import Added, Answer, Candidate, Comment, Decision, Displaced, Gate, Member, Outcome, Panel, Source
+from ethos.answer import Answer
 from ethos.calls import AnyCall, Call, Failure, Query, recalled
 from ethos.embedding import EmbedderIdentity
 from ethos.llm import Completion, ModelIdentity, OptionReading
 from ethos.options import LETTERS
-from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool import schema
+from ethos.pool.answer_rows import answer_of, answer_row, member_rows, members_query
 from ethos.pool.database import Database
-from ethos.pool.store import now, put_model, put_scenario, resolve, text_id
-from ethos.scenario import Attribute, AttributeKind, Mode, Scenario
+from ethos.pool.rows import now, put_model, put_scenario, resolve, text_id
+from ethos.scenario import Scenario
 from ethos.withholding import Content, withheld
 
 
@@ -138,11 +138,11 @@ class Record:
         answer = replace(
             answer, scenario=self.scenario(answer.scenario), outcome=replace(answer.outcome, output=output)
         )
-        row = {**_answer_row(answer, version, embedder), "request": request if self.keeps_texts else None}
+        row = {**answer_row(answer, version, embedder), "request": request if self.keeps_texts else None}
         with self._database.write() as connection:
             put_scenario(connection, answer.scenario)
             connection.execute(insert(schema.AnswerRow).values(row))
-            connection.execute(insert(schema.MemberRow), _member_rows(answer))
+            connection.execute(insert(schema.MemberRow), member_rows(answer))
             rows = [
                 {
                     "answer_id": answer.answer_id,
@@ -166,8 +166,8 @@ class Record:
                 schema.ScenarioRow, schema.ScenarioRow.id == schema.AnswerRow.scenario_id
             )
             row = connection.execute(query.where(schema.AnswerRow.id == full)).mappings().one()
-            members = connection.execute(_members_query(full)).mappings().all()
-        return _answer(dict(row), [dict(member) for member in members])
+            members = connection.execute(members_query(full)).mappings().all()
+        return answer_of(dict(row), [dict(member) for member in members])
 
     def repeated(self, request: str) -> Answer | None:
         """The newest answer to exactly this request whose panel is active still; None if there is none."""
@@ -298,137 +298,3 @@ def _put_call(connection: Connection, call: AnyCall, content: Content) -> str:
         }
     connection.execute(insert(schema.CallRow).values(row))
     return str(row["id"])
-
-
-def _answer_row(answer: Answer, version: str, embedder: EmbedderIdentity) -> dict[str, Any]:
-    out, attribute = answer.outcome, answer.scenario.attribute
-    return {
-        "id": answer.answer_id,
-        "created_at": answer.created_at,
-        "mode": str(answer.mode),
-        "scenario_id": answer.scenario.key,
-        "attribute": asdict(attribute) if attribute else None,
-        "options": list(answer.scenario.options),
-        "wording": answer.scenario.wording,
-        "output": out.output,
-        "seed": answer.seed,
-        "prompt_set": answer.prompt_set,
-        "version": version,
-        "record": {
-            "choice": out.choice,
-            "distribution": out.distribution,
-            "influence_method": out.influence_method,
-            "label_mass": out.label_mass,
-            "finish_reason": out.finish_reason,
-            "unheard": list(out.unheard),
-            "gate": asdict(answer.panel.gate),
-            "candidates": [asdict(candidate) for candidate in answer.panel.candidates],
-            "embedder": asdict(embedder),
-            "calls": dict(answer.calls),
-            "tokens": dict(answer.tokens),
-            "timings": dict(answer.timings),
-            "models": dict(answer.models),
-            "warnings": list(answer.warnings),
-        },
-    }
-
-
-def _member_rows(answer: Answer) -> list[dict[str, Any]]:
-    out = answer.outcome
-    return [
-        {
-            "answer_id": answer.answer_id,
-            "rank": member.rank,
-            "persona_id": member.persona.id,
-            "source": str(member.source),
-            "relevance": member.relevance,
-            "reason": member.reason,
-            "comment_call_id": answer.comments[i].call_id,
-            "weight": out.weights[i],
-            "influence": out.influences[i],
-            "record": {
-                "distribution": out.distributions[i] if out.distributions else None,
-                "selection": out.selection[i] if out.selection else None,
-                "adds": [asdict(added) for added in member.adds],
-                "displaced": asdict(member.displaced) if member.displaced else None,
-            },
-        }
-        for i, member in enumerate(answer.panel.members)
-    ]
-
-
-def _members_query(answer_id: str) -> Any:
-    return (
-        select(schema.MemberRow, schema.PersonaRow, schema.CallRow.finish_reason, schema.TextRow.content)
-        .with_only_columns(
-            schema.MemberRow.__table__,
-            *(getattr(schema.PersonaRow, attribute) for attribute in ATTRIBUTES),
-            schema.CallRow.finish_reason,
-            schema.TextRow.content,
-        )
-        .join(schema.PersonaRow, schema.PersonaRow.id == schema.MemberRow.persona_id)
-        .join(schema.CallRow, schema.CallRow.id == schema.MemberRow.comment_call_id)
-        .join(schema.TextRow, schema.TextRow.id == schema.CallRow.completion_id)
-        .where(schema.MemberRow.answer_id == answer_id)
-        .order_by(schema.MemberRow.rank)
-    )
-
-
-def _member(row: dict[str, Any]) -> Member:
-    record = row["record"]  # answers of schema 0001 have no explanation
-    return Member(
-        Persona(*(row[a] for a in ATTRIBUTES)),
-        Source(row["source"]),
-        row["rank"],
-        row["relevance"],
-        row["reason"],
-        tuple(Added(**added) for added in record.get("adds", ())),
-        Displaced(**record["displaced"]) if record.get("displaced") else None,
-    )
-
-
-def _answer(row: dict[str, Any], members: list[dict[str, Any]]) -> Answer:
-    record, attribute = row["record"], row["attribute"]
-    scenario = Scenario(
-        row["situation"],
-        tuple(row["options"]),
-        Attribute(AttributeKind(attribute["kind"]), attribute["name"], attribute["category"]) if attribute else None,
-        row["wording"],
-    )
-    panel = Panel(
-        tuple(_member(m) for m in members),
-        Gate(**{**record["gate"], "decision": Decision(record["gate"]["decision"])}),
-        tuple(Candidate(**candidate) for candidate in record.get("candidates", ())),
-    )
-    distributions = tuple(tuple(m["record"]["distribution"]) for m in members if m["record"]["distribution"])
-    outcome = Outcome(
-        output=row["output"],
-        influences=tuple(m["influence"] for m in members),
-        influence_method=record["influence_method"],
-        weights=tuple(m["weight"] for m in members),
-        choice=record["choice"],
-        distribution=tuple(record["distribution"]) if record["distribution"] else None,
-        distributions=distributions,
-        selection=tuple(m["record"]["selection"] for m in members if m["record"]["selection"] is not None),
-        label_mass=record["label_mass"],
-        finish_reason=record["finish_reason"],
-        unheard=tuple(record.get("unheard", ())),
-    )
-    return Answer(
-        answer_id=row["id"],
-        created_at=row["created_at"],
-        mode=Mode(row["mode"]),
-        scenario=scenario,
-        panel=panel,
-        comments=tuple(
-            Comment(m["persona_id"], m["content"], m["finish_reason"], m["comment_call_id"]) for m in members
-        ),
-        outcome=outcome,
-        calls=record["calls"],
-        tokens=record["tokens"],
-        timings=record["timings"],
-        models=record["models"],
-        seed=row["seed"],
-        prompt_set=row["prompt_set"],
-        warnings=tuple(record["warnings"]),
-    )

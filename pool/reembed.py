@@ -18,7 +18,8 @@ from ethos.llm.weights import MINILM
 from ethos.pool import schema
 from ethos.pool.database import FILE, Database
 from ethos.pool.facts import Facts
-from ethos.pool.store import Store, text_id
+from ethos.pool.rows import text_id
+from ethos.pool.store import Store
 from ethos.pool.vectors import VectorStore
 
 EMBEDDER = "embedder"

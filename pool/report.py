@@ -21,8 +21,9 @@ from ethos.pool.diversity import groups, nearest_pairs, vendi
 from ethos.pool.duplicates import overlap
 from ethos.pool.families import FRAMEWORK_FLOOR, FRAMEWORKS, OTHER, STAKEHOLDER_FLOOR, STAKEHOLDERS, sorted_into
 from ethos.pool.retrieval import Pool
+from ethos.pool.rows import now
 from ethos.pool.selection import COVERED
-from ethos.pool.store import Link, now
+from ethos.pool.store import Link
 
 PAIRS = 20
 THIN = 10  # scenarios

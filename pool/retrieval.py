@@ -23,9 +23,10 @@ from ethos.pool.facts import Facts
 from ethos.pool.gate import admit, decide, eligible
 from ethos.pool.index import Neighbourhood, ScenarioIndex
 from ethos.pool.reembed import check_embedder
+from ethos.pool.rows import now
 from ethos.pool.selection import COVERED, Chosen, choose
 from ethos.pool.snapshot import Snapshots
-from ethos.pool.store import Origin, Placed, Store, now
+from ethos.pool.store import Origin, Placed, Store
 from ethos.pool.telling import Telling, decoded, fates
 from ethos.pool.threads import one_thread
 from ethos.pool.vectors import VectorStore

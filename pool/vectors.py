@@ -15,7 +15,7 @@ from ethos.embedding import EmbedderIdentity, Vectors
 from ethos.errors import InputError
 from ethos.pool import schema
 from ethos.pool.database import Database
-from ethos.pool.store import text_id
+from ethos.pool.rows import text_id
 
 _VECTORS = (
     select(schema.EmbeddingRow.text_id, schema.EmbeddingRow.vector, schema.EmbedderRow.dimensions)

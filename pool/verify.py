@@ -20,8 +20,9 @@ from ethos.pool import ledger, schema
 from ethos.pool.backup import check
 from ethos.pool.database import Database
 from ethos.pool.index import ScenarioIndex
+from ethos.pool.rows import text_id
 from ethos.pool.snapshot import Snapshots
-from ethos.pool.store import Store, text_id
+from ethos.pool.store import Store
 from ethos.pool.vectors import VectorStore, unfit_vectors
 
 SHOWN = 20  # causes a check names

@@ -297,7 +297,7 @@ def test_the_persona_that_is_kept_stands_for_its_duplicate_in_an_export(pool: Po
 
 def test_an_export_holds_no_answer_and_no_scenario_that_nobody_was_made_for(pool: Pool) -> None:
     with pool.database.write() as connection:
-        from ethos.pool.store import put_scenario
+        from ethos.pool.rows import put_scenario
 
         put_scenario(connection, Scenario("My own illness, which I asked about once"))
     rows = lines(exported(pool, "rows.jsonl"))

@@ -29,7 +29,7 @@ from ethos.evaluation.report_run import (
 from ethos.evaluation.report_scores import score_sections
 from ethos.evaluation.task import TaskName
 from ethos.pool.page import save
-from ethos.pool.store import now
+from ethos.pool.rows import now
 
 HTML, MARKDOWN = "report.html", "report.md"
 

@@ -14,13 +14,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from ethos.errors import ConfigurationError, ModelError
 from ethos.llm import Completion, FinishReason, Likelihood, Message, ModelIdentity, OptionReading, Request
 from ethos.llm.batches import Family, batches, shared_prefix
 from ethos.llm.cache import Reading
+from ethos.llm.chat import Chat
 from ethos.llm.fused import fuse
 from ethos.llm.packed import pack
 from ethos.llm.quiet import quietly
@@ -72,6 +72,10 @@ class LocalModel:
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
+
+    @cached_property
+    def _chat(self) -> Chat:
+        return Chat(self._tokenizer)
 
     @cached_property
     def _model(self) -> Any:
@@ -312,7 +316,7 @@ class LocalModel:
         return {i: label for token, i in sorted(vocabulary) if (label := label_of(token, labels)) is not None}
 
     def _encode(self, messages: tuple[Message, ...], room: int) -> list[int]:
-        ids = list(self._tokenizer.encode(self._prompt(messages), add_special_tokens=False))
+        ids = list(self._tokenizer.encode(self._chat.text(messages), add_special_tokens=False))
         context = getattr(self._model.config, "max_position_embeddings", None)
         if context is not None and len(ids) + room > context:
             raise ModelError(
@@ -320,33 +324,6 @@ class LocalModel:
                 "shorten the scenario, lower --k, or name a model with a longer context",
             )
         return ids
-
-    def _prompt(self, messages: tuple[Message, ...]) -> str:
-        """The chat as the model's template writes it, up to where the reply begins."""
-        messages = tuple(Message(message.role, self._inert(message.content)) for message in messages)
-        if self._tokenizer.chat_template is None:
-            return "\n\n".join(message.content for message in messages) + "\n"
-        try:
-            return self._templated(messages)
-        except TemplateError:
-            # Some templates (Gemma's) know no system role: it moves into the first user turn.
-            system, first, *rest = messages
-            return self._templated((Message("user", f"{system.content}\n\n{first.content}"), *rest))
-
-    def _templated(self, messages: tuple[Message, ...]) -> str:
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        return str(self._tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
-
-    def _inert(self, content: str) -> str:
-        """The text with the model's own marks broken by a blank, or whoever wrote it could end a turn and speak on."""
-        for mark in self._marks:
-            content = content.replace(mark, f"{mark[0]} {mark[1:]}")
-        return content
-
-    @cached_property
-    def _marks(self) -> list[str]:
-        special = {str(token) for token in self._tokenizer.added_tokens_decoder.values() if token.special}
-        return sorted(mark for mark in special if len(mark) > 1)
 
 
 def _load(loader: Any, location: str, name: str, **options: Any) -> Any:
