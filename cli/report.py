@@ -28,7 +28,7 @@ def report(output: Path, force: bool, as_json: bool, **given: Any) -> None:
     """
     from ethos.cli.render import print_json, stages
     from ethos.pipeline import Ethos
-    from ethos.pool.page import check_free, page, save
+    from ethos.pool.page import check_free, report_page, save
     from ethos.pool.report import measure, take_census
 
     if not as_json:
@@ -37,7 +37,7 @@ def report(output: Path, force: bool, as_json: bool, **given: Any) -> None:
         census = take_census(ethos.pool, progress)
         figures = measure(census)
         if not as_json:
-            save(page(figures, census, progress), output)
+            save(report_page(figures, census, progress), output)
     if as_json:
         print_json(figures.as_dict())
     else:

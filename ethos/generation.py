@@ -26,6 +26,7 @@ from ethos.prompts import PromptSet, fill
 from ethos.scenario import Scenario
 
 MAX_ATTEMPTS = 8
+BARREN = 3  # replies in a row without one valid line, after which a model is not asked for lines again
 EXAMPLES = 2  # a request
 STAGE = "persona"
 
@@ -75,17 +76,26 @@ class Brief:
 
 @dataclass
 class Draft:
-    """One brief being filled. `personas` never exceeds the brief's count."""
+    """One brief being filled. `personas` never exceeds the brief's count.
+
+    Attributes:
+        barren: How many of the last replies in lines had no valid one: such a model will not learn the format.
+    """
 
     brief: Brief
     personas: list[Persona] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    barren: int = 0
 
     @property
     def missing(self) -> int:
         """How many personas are still needed."""
         return self.brief.count - len(self.personas)
+
+    def goes_on(self, attempt: int, attempts: int) -> bool:
+        """Whether it is asked for once more after this attempt, of so many at most."""
+        return self.missing > 0 and attempt < attempts and self.barren < BARREN
 
     def offer(self, persona: Persona) -> None:
         """Accept a persona that differs from all others of its panel.
@@ -159,8 +169,8 @@ def fill_drafts(
         for (draft, attempt, _), call in zip(pending, calls, strict=True):
             draft.calls.append(call)
             take(draft, call, attempt)
-        yield from (draft for draft, attempt in rounds if not draft.missing or attempt >= attempts)
-        rounds = [(draft, attempt + 1) for draft, attempt in rounds if draft.missing and attempt < attempts]
+        yield from (draft for draft, attempt in rounds if not draft.goes_on(attempt, attempts))
+        rounds = [(draft, attempt + 1) for draft, attempt in rounds if draft.goes_on(attempt, attempts)]
 
 
 def read_lines(brief: Brief, reply: str) -> tuple[list[Persona], list[str]]:
@@ -194,6 +204,7 @@ def _ask_lines(draft: Draft, prompts: PromptSet, seed: int, attempt: int) -> lis
 def _take_lines(draft: Draft, call: Call, attempt: int) -> None:
     """Accept a reply only whole: k valid, distinct personas; otherwise every reason is kept."""
     personas, reasons = read_lines(draft.brief, call.completion.text)
+    draft.barren = 0 if personas else draft.barren + 1
     if len(personas) < draft.brief.count:
         summary = f"{len(personas)} of {draft.brief.count} personas are valid and distinct"
         draft.failures.append(Failure(STAGE, attempt, "; ".join([summary, *reasons]), call.completion.text))

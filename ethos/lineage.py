@@ -6,13 +6,13 @@ Reads the record and writes pages; computes nothing anew and calls no model.
 from __future__ import annotations
 
 import math
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ethos.audit import show_answer
 from ethos.errors import InputError
 from ethos.influence_methods import agreement, influences
+from ethos.pages import page
 from ethos.pool.lifecycle import Status, history
 from ethos.pool.record import Record
 from ethos.withholding import is_withheld
@@ -63,16 +63,10 @@ def _since(record: Record, personas: list[str]) -> dict[str, dict[str, str]]:
 
 
 def lineage_page(found: dict[str, Any]) -> str:
-    """A lineage as one HTML page that needs nothing from elsewhere and runs no script; every text in it is escaped."""
-    from jinja2 import Environment, StrictUndefined  # late: only a page needs it
-
-    template = (files("ethos.data") / "lineage.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    """A lineage as one HTML page."""
     names = {member["persona_id"]: member["name"] for member in found["panel"]}
     textual = next((one for one in found["attributions"] if one["method"] == "textual"), None)
-    return environment.from_string(template).render(
-        mark=MARK, found=found, names=names, trace=textual and textual["details"]
-    )
+    return page("lineage.html", mark=MARK, found=found, names=names, trace=textual and textual["details"])
 
 
 def save_page(html: str, path: Path) -> None:

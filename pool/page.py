@@ -1,7 +1,6 @@
 """The report as one HTML page, and the file it is written to.
 
-Knows the figures, the pictures and the template that holds them; knows no database and no model. The page needs nothing
-from elsewhere and runs no script.
+Knows the figures, the pictures and the template that holds them; knows no database and no model.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 
 from ethos.cleaning import fold
 from ethos.errors import InputError
+from ethos.pages import page
 from ethos.persona import LABELS
 from ethos.pool.families import FRAMEWORK_FLOOR, OTHER, STAKEHOLDER_FLOOR, head
 from ethos.pool.plots import FEWEST_DOTS, HEIGHT, MOST_DOTS, WIDTH, draw_cloud, draw_map
@@ -23,18 +22,15 @@ from ethos.pool.report import EXPECTED, Census, PoolReport
 MARK = "Ethos pool report"  # by which a page is known as ours
 
 
-def page(report: PoolReport, census: Census, progress: Callable[[str], None]) -> str:
-    """The report as HTML; every text in it is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
+def report_page(report: PoolReport, census: Census, progress: Callable[[str], None]) -> str:
+    """The report as HTML."""
     progress("drawing the map")
     drawn = draw_map(census.rows("line"), [p.name for p in census.personas], census.frameworks, OTHER)
     progress("drawing the word clouds")
     values = Counter(fold(persona.core_value) for persona in census.personas)
     words = _role_words([persona.stakeholder_role for persona in census.personas])
-    template = (files("ethos.data") / "report.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
+    return page(
+        "report.html",
         mark=MARK,
         report=report,
         labels=LABELS,

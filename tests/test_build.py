@@ -134,6 +134,14 @@ def test_attempts_are_bounded_and_end_with_every_reason() -> None:
     assert Counter(failure.attempt for failure in draft.failures) == dict.fromkeys(range(1, MAX_ATTEMPTS + 1), 6)
 
 
+def test_a_model_that_never_keeps_to_the_lines_is_soon_asked_no_more() -> None:
+    draft = draft_of(then=lambda _: "no", prompts=PAPER)
+    assert [failure.attempt for failure in draft.failures] == [1, 2, 3]
+    tried = draft_of("no", "no", lines(0, 5), "no", "no", lines(0, 6), prompts=PAPER)
+    assert len(tried.failures) == 5, "one valid line shows that it can"
+    assert tried.missing == 0
+
+
 def test_the_paper_asks_for_all_personas_at_once_in_the_words_of_table_9() -> None:
     draft = draft_of(lines(0, 6), prompts=PAPER)
     [call] = draft.calls

@@ -24,7 +24,7 @@ from ethos.pool import plots
 from ethos.pool.diversity import Near, groups, nearest_pairs, vendi
 from ethos.pool.families import FRAMEWORKS, OTHER, STAKEHOLDERS
 from ethos.pool.lifecycle import Status, mark
-from ethos.pool.page import check_free, page, save
+from ethos.pool.page import check_free, report_page, save
 from ethos.pool.plots import draw_cloud, draw_map
 from ethos.pool.report import (
     Census,
@@ -72,7 +72,7 @@ def silent(_: str) -> None:
 
 def drawn(pool: Pool) -> str:
     census = take_census(pool, silent)
-    return page(measure(census), census, silent)
+    return report_page(measure(census), census, silent)
 
 
 def of(rows: Sequence[Sequence[float]]) -> np.ndarray:
@@ -297,7 +297,7 @@ def test_the_page_is_the_same_every_time(pool: Pool) -> None:
     pool.add(VACCINE, FIVE, CURATED)
     census = take_census(pool, silent)
     figures = measure(census)
-    assert page(figures, census, silent) == page(figures, census, silent)
+    assert report_page(figures, census, silent) == report_page(figures, census, silent)
 
 
 def test_every_text_is_escaped(pool: Pool) -> None:
@@ -397,7 +397,7 @@ def test_only_an_older_report_is_replaced_unasked(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "ours.html", tmp_path / "theirs.html"
     check_free(ours, force=False)
     census = census_of([], [])
-    save(page(measure(census), census, silent), ours)
+    save(report_page(measure(census), census, silent), ours)
     check_free(ours, force=False)
     theirs.write_text("<p>My thesis</p>", encoding="utf-8")
     with pytest.raises(InputError, match="exists and is no Ethos report"):

@@ -1,16 +1,15 @@
 """An evaluation report as one HTML page and as Markdown, and the files they are written to.
 
-Knows what a report is made of, and the template; knows no run. The page needs nothing from elsewhere and runs no
-script.
+Knows what a report is made of, and the template; knows no run.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.resources import files
 
 from ethos.evaluation.report_parts import Kind, Report, Section, Table
+from ethos.pages import page
 
 MARK = "Ethos evaluation report"  # by which a page is known as ours
 WHOSE = {Kind.OURS: "", Kind.TRIVIAL: "no model", Kind.PAPER: "the paper"}
@@ -19,12 +18,8 @@ _MARKUP = re.compile(r"([\\`*|~$]|(?<!\w)_|_(?!\w)|\](?=[(:\[])|^[#>])")
 
 
 def html(report: Report) -> str:
-    """The report as one page; every text in it is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    template = (files("ethos.data") / "evaluation.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(mark=MARK, report=report, whose=WHOSE)
+    """The report as one page."""
+    return page("evaluation.html", mark=MARK, report=report, whose=WHOSE)
 
 
 def markdown(report: Report) -> str:

@@ -19,6 +19,7 @@ from ethos.evaluation.report_data import Run, short_model
 from ethos.evaluation.report_metrics import TITLES, label
 from ethos.evaluation.report_parts import NOTHING, Picture, Quote, Row, Section, Table
 from ethos.evaluation.task import TaskName
+from ethos.pages import page
 from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool.plots import HEIGHT, WIDTH
 from ethos.scenario import Scenario
@@ -226,28 +227,15 @@ def _seats(run: Run) -> Iterator[tuple[Persona, Scenario]]:
 
 def _persona_pictures(found: PersonaDiversity) -> Iterator[Picture]:
     if found.map:
-        from jinja2 import Environment
-
-        template = Environment(autoescape=True).from_string(_MAP)
         caption = (
             "Each dot is a persona, placed by t-SNE so that those with alike lines are neighbours, coloured by topic "
             "(Figure 8). Axes have no meaning."
         )
-        yield Picture(
-            template.render(map=found.map, size=(WIDTH, HEIGHT)), caption, f"Map of {found.personas} personas"
-        )
+        drawn = page("map.html", map=found.map, size=(WIDTH, HEIGHT))
+        yield Picture(drawn, caption, f"Map of {found.personas} personas")
     for cloud in found.clouds:
         common = ", ".join(f"{text} ({count})" for text, count in cloud.common)
         yield Picture(cloud.address, f"{cloud.what.capitalize()} (Figures 6, 7): {common}.", f"Word cloud: {common}")
-
-
-_MAP = """<svg class="map" viewBox="0 0 {{ size[0] }} {{ size[1] }}">
-{% for dot in map.dots %}<circle class="{{ dot.tone }}" cx="{{ dot.x }}" cy="{{ dot.y }}" r="{{ map.radius }}">\
-<title>{{ dot.name }} ({{ dot.family }})</title></circle>
-{% endfor %}</svg>
-<ul class="legend">
-{% for family, tone, count in map.legend %}<li class="{{ tone }}"><i></i>{{ family }} ({{ count }})</li>
-{% endfor %}</ul>"""
 
 
 def _sessions(sessions: list[Mapping[str, Any]]) -> Table:
