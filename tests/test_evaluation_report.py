@@ -25,7 +25,7 @@ from ethos.evaluation.methods import MethodSettings
 from ethos.evaluation.paper_figures import family, paper
 from ethos.evaluation.pool_size import Size
 from ethos.evaluation.report import make_report, write_report
-from ethos.evaluation.report_data import gather
+from ethos.evaluation.report_data import gather, short_model
 from ethos.evaluation.report_page import MARK, markdown, plain
 from ethos.evaluation.report_run import billions
 from ethos.evaluation.run_folder import results_file
@@ -242,6 +242,20 @@ def test_what_failed_what_leaked_and_what_is_odd_is_said(written: tuple[str, str
     assert "| Overton: situations | 7 | 1 | 1 |" in text
     assert "left out" in text
     assert "Leakage: the pool of ethos-pool holds personas for 1 of the items" in page
+
+
+def test_a_method_of_which_nothing_came_is_counted_and_named(folder: Path, tmp_path: Path) -> None:
+    task = task_of(tmp_path, TaskName.DISTRIBUTIONAL_MORAL, moral_rows(3))
+    answer(tmp_path / "run", [task], (LARGE,), ("vanilla", "ethos-paper"), folder.parent / "pool")  # no line is valid
+    run = gather(tmp_path / "run", Judges(), quiet)
+    [nothing] = run.unanswered
+    assert (nothing.method, nothing.model, nothing.asked, len(nothing.failures)) == ("ethos-paper", LARGE, 3, 3)
+    _, path = write_report(make_report(run, None, quiet), tmp_path / "run")
+    text = path.read_text(encoding="utf-8")
+    assert "**2** methods" in text
+    assert "**3** items failed" in text
+    assert f"ethos-paper, {short_model(LARGE)}: no item was answered, 3 of 3 failed" in text
+    assert f", ethos-paper, {short_model(LARGE)} | 3 | 3 | 0 | 0 | 3 items: 0 of 3 personas after 3 attempts" in text
 
 
 def test_a_small_model_is_called_a_demonstration(written: tuple[str, str]) -> None:

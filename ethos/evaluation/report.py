@@ -13,7 +13,7 @@ from ethos.errors import InputError
 from ethos.evaluation.paper_figures import paper
 from ethos.evaluation.report_ablations import ablation_section
 from ethos.evaluation.report_costs import comments_section, cost_section, pool_section
-from ethos.evaluation.report_data import Run, short_model
+from ethos.evaluation.report_data import Result, Run, Unanswered, short_model
 from ethos.evaluation.report_judges import judge_section
 from ethos.evaluation.report_metrics import is_comparable, main_metric
 from ethos.evaluation.report_page import html, markdown
@@ -70,13 +70,15 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
 
 
 def _tiles(run: Run) -> tuple[tuple[str, str], ...]:
-    results = run.everything
+    results, nothing = run.everything, run.nothing_came
+    asked: list[Result | Unanswered] = [*results, *nothing]
     answered = sum(len(result.predictions) for result in results)
-    failed = sum(len(result.failures) for result in results)
+    failed = sum(len(one.failures) for one in asked)
+    tasks = {str(result.task.name) for result in results} | {one.task for one in nothing}
     return (
-        (str(len({result.task.name for result in results})), "tasks"),
-        (str(len({result.method for result in results})), "methods"),
-        (str(len({result.model for result in results})), "main models"),
+        (str(len(tasks)), "tasks"),
+        (str(len({one.method for one in asked})), "methods"),
+        (str(len({one.model for one in asked})), "main models"),
         (f"{answered:,}", "items answered"),
         (f"{failed:,}", "items failed"),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ethos.evaluation.methods.registry import METHODS
 from ethos.evaluation.pool_size import Size
 from ethos.evaluation.prediction import OWN, Prediction
 from ethos.evaluation.results import Results, read_results
-from ethos.evaluation.run_folder import RUN, failures_of, read_run
+from ethos.evaluation.run_folder import FAILED, RUN, failures_of, read_run, slug
 from ethos.evaluation.scoring import Judges, Score, Scored, score, trivial_scores
 from ethos.evaluation.task import Task, TaskName
 from ethos.scenario_files import read_rows
@@ -65,6 +66,30 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A method that answered no item of a task with a model: it has failures, and nothing to score.
+
+    Attributes:
+        task: The task's name.
+        method: Its name.
+        model: The main model's.
+        asked: How many items the run was asked for.
+        failures: By item id, why there is no prediction.
+    """
+
+    task: str
+    method: str
+    model: str
+    asked: int
+    failures: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """Method and model."""
+        return f"{self.method}, {short_model(self.model)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run's folder.
 
@@ -72,6 +97,7 @@ class Run:
         folder: It.
         manifest: ``run.json``; empty where there is none.
         results: By task, method and model, in the order of their files' names.
+        unanswered: Those of them that came to nothing.
         unread: By file, why it could not be read or scored.
         judged: Judgements.
         variants: By grid, the runs of its variants by their values.
@@ -81,6 +107,7 @@ class Run:
     folder: Path
     manifest: Mapping[str, Any]
     results: tuple[Result, ...]
+    unanswered: tuple[Unanswered, ...]
     unread: Mapping[str, str]
     judged: tuple[tuple[Comparison, list[Judgement]], ...]
     variants: Mapping[str, Mapping[str, Run]]
@@ -93,14 +120,21 @@ class Run:
     @property
     def everything(self) -> list[Result]:
         """Its results, and those of its variants."""
-        of_variants = [one for runs in self.variants.values() for run in runs.values() for one in run.results]
-        return [*self.results, *of_variants]
+        return [*self.results, *chain.from_iterable(run.results for run in self._of_variants)]
+
+    @property
+    def nothing_came(self) -> list[Unanswered]:
+        """What came to nothing, in it and in its variants."""
+        return [*self.unanswered, *chain.from_iterable(run.unanswered for run in self._of_variants)]
+
+    @property
+    def _of_variants(self) -> list[Run]:
+        return [run for runs in self.variants.values() for run in runs.values()]
 
     @property
     def about(self) -> Mapping[str, Any]:
         """Its manifest; a folder of variants alone has that of the first: the others differ from it in one setting."""
-        runs = [run for of_grid in self.variants.values() for run in of_grid.values()]
-        return self.manifest or next((run.manifest for run in runs), {})
+        return self.manifest or next((run.manifest for run in self._of_variants), {})
 
     def leaked(self, task: str) -> list[str] | None:
         """Ids of items whose situation the pool held personas for; None where no pool was asked."""
@@ -201,7 +235,7 @@ def _read(folder: Path, scorer: _Scorer, progress: Callable[[str], None]) -> Run
     manifest = read_run(folder) if (folder / RUN).exists() else {}
     results, unread = [], {}
     for path in sorted(folder.glob("*.jsonl")):
-        if path.name.endswith(".failed.jsonl"):
+        if path.name.endswith(FAILED) or _came_to_nothing(path):
             continue
         progress(f"scoring {path.name}")
         try:
@@ -215,7 +249,37 @@ def _read(folder: Path, scorer: _Scorer, progress: Callable[[str], None]) -> Run
             variants.setdefault(grid, {})[value] = _read(inner, scorer, progress)
     order = {name: place for place, name in enumerate(METHODS)}
     results.sort(key=lambda result: order.get(result.method, len(order)))  # files come by name
-    return Run(folder, manifest, tuple(results), unread, tuple(all_judgements(folder)), variants, _sizes(folder))
+    nothing = [
+        _unanswered(path, manifest)
+        for path in sorted(folder.glob(f"*{FAILED}"))
+        if _came_to_nothing(path.with_name(f"{path.name.removesuffix(FAILED)}.jsonl"))
+    ]
+    nothing.sort(key=lambda one: order.get(one.method, len(order)))
+    return Run(
+        folder,
+        manifest,
+        tuple(results),
+        tuple(nothing),
+        unread,
+        tuple(all_judgements(folder)),
+        variants,
+        _sizes(folder),
+    )
+
+
+def _came_to_nothing(results: Path) -> bool:
+    """Whether failures are listed, and no prediction is."""
+    return failures_of(results).exists() and not (results.exists() and results.stat().st_size)
+
+
+def _unanswered(failed: Path, manifest: Mapping[str, Any]) -> Unanswered:
+    """What a file of failures says, whose name says whose they are."""
+    task, _, rest = failed.name.removesuffix(FAILED).partition(".")
+    method, _, model = rest.partition(".")
+    named = next((name for name in manifest.get("models", {}) if slug(name) == model), model)
+    failures = {str(row["id"]): str(row["error"]) for _, row in read_rows(failed)}
+    asked = int(manifest.get("tasks", {}).get(task, {}).get("items", len(failures)))
+    return Unanswered(task, method, named, asked, failures)
 
 
 def _sizes(folder: Path) -> tuple[Size, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ethos.embedding import Embedder
@@ -89,20 +89,12 @@ def undone_section(run: Run) -> Section:
         answered = len(result.predictions)
         open_ = max(0, result.asked - answered - len(result.failures))
         if result.failures or open_ or score.unreadable or score.missing:
-            reasons = Counter([*result.failures.values(), *score.unreadable.values()])
-            told = "; ".join(
-                f"{count} item{'s' if count > 1 else ''}: {_cut(why, 160)}"
-                for why, count in reasons.most_common(_MOST_TOLD)
-            )
-            cells = (
-                str(result.asked),
-                str(len(result.failures)),
-                str(len(score.unreadable)),
-                str(len(score.missing) + open_),
-            )
-            rows.append(
-                Row((f"{TITLES[TaskName(result.task.name)]}, {result.label}", *cells, told or "not answered yet"))
-            )
+            counts = (result.asked, len(result.failures), len(score.unreadable), len(score.missing) + open_)
+            reasons = [*result.failures.values(), *score.unreadable.values()]
+            rows.append(_undone_row(result.task.name, result.label, counts, reasons))
+    for one in run.nothing_came:
+        counts = (one.asked, len(one.failures), 0, one.asked - len(one.failures))
+        rows.append(_undone_row(one.task, one.label, counts, [*one.failures.values()]))
     failed = Table(
         "Items without a score",
         ("", "asked", "failed", "unreadable", "not answered", "reasons"),
@@ -119,13 +111,21 @@ def undone_section(run: Run) -> Section:
     there = {paper().model(result.model) for result in run.everything}
     absent = [name for name in paper().models if name not in there]
     missing = [f"The paper's models that were not run here: {', '.join(absent)}."] if absent else []
-    done = {result.task.name for result in run.everything}
+    done = {str(result.task.name) for result in run.everything} | {one.task for one in run.nothing_came}
     tasks = [TITLES[name] for name in TaskName if name not in done]
     missing += [f"Tasks that were not run here: {'; '.join(tasks)}."] if tasks else []
     missing += _not_computed(run)
     missing.append("Table 4 (Modular Pluralism's own test cases) is run by “ethos eval run” on that project's files.")
     tables = (failed, unread) if run.unread else (failed,)
     return Section("undone", "What was not run, or failed", (), tuple(dict.fromkeys(missing)), tables)
+
+
+def _undone_row(task: str, label: str, counts: Sequence[int], reasons: Sequence[str]) -> Row:
+    told = "; ".join(
+        f"{count} item{'s' if count > 1 else ''}: {_cut(why, 160)}"
+        for why, count in Counter(reasons).most_common(_MOST_TOLD)
+    )
+    return Row((f"{TITLES[TaskName(task)]}, {label}", *map(str, counts), told or "not answered yet"))
 
 
 def _not_computed(run: Run) -> Iterator[str]:

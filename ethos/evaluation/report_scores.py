@@ -58,6 +58,11 @@ def score_sections(run: Run) -> Iterator[Section]:
                 "Value coverage by entailment was not computed, since no entailment model was named (--nli NAME). The "
                 "embedding stand-in says how near the words are, and cannot be compared with the paper's figures."
             )
+        missing += [
+            f"{one.label}: no item was answered, {len(one.failures)} of {one.asked} failed; see “What was not run”."
+            for one in run.unanswered
+            if one.task == task
+        ]
         tables = [_paper_table(TaskName(task), results, metric), _metrics_table(results)]
         tables += [table for table in (_strata_table(results), _paired_table(results, metric)) if table.rows]
         pictures = [picture for picture in (_scores_picture(results, metric), _length_picture(results)) if picture]

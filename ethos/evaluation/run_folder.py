@@ -22,6 +22,7 @@ from ethos.evaluation.task import Item
 from ethos.journal import append, read
 
 RUN = "run.json"
+FAILED = ".failed.jsonl"  # how the names of files of failures end
 FORMAT = 1
 
 # What may be added to by a later run; whatever else differs makes it another run.
@@ -114,7 +115,7 @@ def results_file(folder: Path, task: str, method: str, model: str) -> Path:
 
 def failures_of(results: Path) -> Path:
     """Where the items without a prediction are listed, with the reason."""
-    return results.with_name(f"{results.name.removesuffix('.jsonl')}.failed.jsonl")
+    return results.with_name(f"{results.name.removesuffix('.jsonl')}{FAILED}")
 
 
 def slug(model: str) -> str:
