@@ -118,7 +118,7 @@ def generate_personas(
     """Generate the personas of all briefs, batched over briefs, in at most `attempts` rounds.
 
     Returns:
-        One draft a brief, in order; a draft with `missing` > 0 ran out of attempts and says why in `failures`.
+        One draft a brief, in order; one with `missing` > 0 was given up (`Draft.goes_on`), and says why in `failures`.
 
     Raises:
         ModelError: The model cannot be reached.

@@ -12,7 +12,7 @@ def page(template: str, **values: object) -> str:
     """A page; every text in it is escaped.
 
     Args:
-        template: The name of a file in ``ethos/data``, or of one that stands in for a part of a page.
+        template: The name of a file in ``ethos/data``; it may include others of them.
         values: What it shows; a name that the template asks for and is not given is an error.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined  # late: only a page needs it

@@ -29,7 +29,7 @@ from ethos.pool.vectors import VectorStore
 
 NEIGHBOURS = 100
 # Where scenarios lie dense, fewer neighbours tell as much of the values at stake (benchmarks/panel.py: .723 of them
-# covered instead of .728, but .384 instead of .401 in the starter pool), and cost half the time.
+# covered instead of .728, but .379 instead of .401 in the starter pool), and cost half the time.
 DENSE, DENSE_NEIGHBOURS = 1_000, 40
 SNAPSHOT = 5_000  # changes from which on a snapshot is worth writing: SQL gives some 40,000 a second
 REMEMBERED = 4096  # vectors of scenarios that were asked

@@ -1,4 +1,4 @@
-"""Reads and writes personas, their origins, scenarios, panels and vectors.
+"""Reads and writes personas, their origins, the scenarios they were made for, and panels.
 
 Knows the tables; knows neither models nor how a panel is chosen. Every method is one transaction.
 """
