@@ -258,6 +258,13 @@ def test_a_method_of_which_nothing_came_is_counted_and_named(folder: Path, tmp_p
     assert f", ethos-paper, {short_model(LARGE)} | 3 | 3 | 0 | 0 | 3 items: 0 of 3 personas after 3 attempts" in text
 
 
+def test_a_run_of_which_nothing_came_says_why_instead_of_a_report(folder: Path, tmp_path: Path) -> None:
+    task = task_of(tmp_path, TaskName.DISTRIBUTIONAL_MORAL, moral_rows(3))
+    answer(tmp_path / "run", [task], (LARGE,), ("ethos-paper",), folder.parent / "pool")
+    with pytest.raises(InputError, match=r"all 3 items failed; the first, by ethos-paper, .*: 0 of 3 personas after 3"):
+        gather(tmp_path / "run", Judges(), quiet)
+
+
 def test_a_small_model_is_called_a_demonstration(written: tuple[str, str]) -> None:
     assert "SmolLM2-135M-Instruct: a demonstration model" in written[0]
     assert billions(LARGE) == 7.0

@@ -164,6 +164,13 @@ def gather(folder: Path, judges: Judges, progress: Callable[[str], None]) -> Run
         raise InputError(f"{folder} is no folder", "name the --out of an `ethos eval run`")
     run = _read(folder, _Scorer(judges), progress)
     if not run.results and not run.variants:
+        if run.unanswered:
+            one = run.unanswered[0]
+            raise InputError(
+                f"{folder} holds nothing to score: all {sum(len(each.failures) for each in run.unanswered)} items "
+                f"failed; the first, by {one.label}: {next(iter(one.failures.values()), '')[:200]}",
+                "mend the cause, and run the same command again: failed items are tried again",
+            )
         why = "; ".join(f"{name}: {reason}" for name, reason in list(run.unread.items())[:3])
         raise InputError(
             f"{folder} holds no results{f' ({why})' if why else ''}", "name the --out of an `ethos eval run`"
