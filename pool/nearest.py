@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ethos.embedding import Vectors
 from ethos.pool.growing import Growing
+from ethos.pool.threads import one_faiss_thread
 
 FLAT = 30_000  # vectors up to which all are compared with, in half precision
 PRODUCTS = 400_000  # vectors up to which all are compared with, as products
@@ -93,13 +94,11 @@ class Nearest:
             query: float32, (dimensions,).
             count: How many are wanted; fewer come where there are fewer.
         """
-        import faiss
-
         if not len(self):
             return np.empty(0, dtype=np.int64), np.empty(0)
-        faiss.omp_set_num_threads(1)  # waking another thread for one query costs more than it helps
         fetched = count * next((times for kind, times in _FETCHED.items() if self.kind.startswith(kind)), 1)
-        _, [found] = self._faiss.search(query[None, :], min(fetched, len(self)))
+        with one_faiss_thread():
+            _, [found] = self._faiss.search(query[None, :], min(fetched, len(self)))
         rows = found[found >= 0]
         cosines = np.concatenate([self.vectors[rows[i : i + _BLOCK]] @ query for i in range(0, len(rows), _BLOCK)])
         if len(rows) > count:
@@ -114,7 +113,6 @@ class Nearest:
         vectors = self.vectors
         count, dimensions = vectors.shape
         index: Any = faiss.index_factory(dimensions, kind, faiss.METRIC_INNER_PRODUCT)
-        faiss.omp_set_num_threads(faiss.omp_get_max_threads())
         if kind != _HALF:
             wanted = _PRODUCT_SAMPLE if kind.startswith("PQ") else _CLUSTER * index.nlist
             drawn = np.random.default_rng(0).choice(count, min(count, wanted), replace=False)
