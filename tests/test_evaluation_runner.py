@@ -274,8 +274,12 @@ def test_a_server_that_is_down_ends_the_run_and_the_next_goes_on(
 CHANGES: dict[str, Callable[[Plan], Plan]] = {
     "seed": lambda made: replace(made, seed=1),
     "permute_options": lambda made: replace(made, permute_options=True),
-    "methods, ethos-structured": lambda made: replace(made, settings=replace(made.settings, k=3)),
-    "tasks, overton": lambda made: replace(made, tasks=(sample(made.tasks[0], 2, 0), made.tasks[1])),
+    "methods, ethos-structured, k is 2 there, and 3 now": lambda made: replace(
+        made, settings=replace(made.settings, k=3)
+    ),
+    "tasks, overton_valuekaleidoscope, items is 5 there, and 2 now": lambda made: replace(
+        made, tasks=(sample(made.tasks[0], 2, 0), made.tasks[1])
+    ),
 }
 
 

@@ -176,7 +176,10 @@ def forget_failures(results: Path) -> None:
 
 
 def _same(folder: Path, what: str, there: object, here: object) -> None:
-    if there != here:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted({*there, *here}):
+            _same(folder, f"{what}, {key}", there.get(key), here.get(key))
+    elif there != here:
         told = [json.dumps(value, ensure_ascii=False)[:120] for value in (there, here)]
         raise InputError(
             f"{folder} holds a run with other settings: {what} is {told[0]} there, and {told[1]} now",
