@@ -8,7 +8,7 @@ With the shipped 135M model, on this machine, everything else included:
   reply is given the length of the panel's lines.
 * fresh: the same answer with invented personas, by our prompts; which share of its time inventing takes.
 * repeat: the very same request again, both times as a new process: interpreter, imports and all.
-* build: personas for 16 scenarios, packed into full batches, against one scenario at a time, in turns.
+* build: personas for 32 scenarios, packed into full batches, against one scenario at a time, in turns.
 
 With ``--vital DIR``, counted by a scripted model: the persona calls for every row of VITAL's OpinionQA file, row by row
 as published, and with a pool, where a question is asked of many groups and needs one panel.
@@ -34,8 +34,9 @@ from rich.table import Table
 from benchmarks.stock import Stock
 from ethos import Ethos, Settings
 from ethos.answer import Decision, Sourcing
+from ethos.drafts import Brief
 from ethos.embedding import open_embedder
-from ethos.generation import Brief, generate_personas
+from ethos.generation import generate_personas
 from ethos.llm import LanguageModel, Message, Request, user
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
 from ethos.llm.scripted import ScriptedModel
@@ -54,7 +55,7 @@ OPINIONQA = "vital_steerable_opinionqa.json"
 ROUNDS = 5  # of building
 CHUNK = 64  # rows retrieved side by side
 REPEATED = "Should nurses be vaccinated against the flu?"
-VERBS = ("Reading", "Selling", "Hiding", "Copying")
+VERBS = ("Reading", "Selling", "Hiding", "Copying", "Keeping", "Burning", "Lending", "Searching for")
 THINGS = ("the diary of a friend", "a borrowed bicycle", "an old debt", "a neighbour's letters")
 UNKNOWN = [f"{verb} {thing}" for verb in VERBS for thing in THINGS]
 

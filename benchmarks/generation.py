@@ -24,11 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ethos.cleaning import fold
+from ethos.drafts import Brief, Draft, Example
 from ethos.embedding import Embedder, Vectors, open_embedder
-from ethos.generation import EXAMPLES, Brief, Draft, Example, generate_personas, read_lines
+from ethos.generation import generate_personas
 from ethos.llm import LanguageModel, Request, user
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
 from ethos.persona import ATTRIBUTES, LABELS, Persona
+from ethos.persona_lines import read_lines
+from ethos.persona_schema import EXAMPLES
 from ethos.plan import planned
 from ethos.pool.diversity import vendi
 from ethos.pool.starter import starter_panels

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from ethos.answer import Decision, Gate, Member, Panel, Source, Sourcing
 from ethos.calls import Call, apart
+from ethos.drafts import Brief, Draft
 from ethos.errors import EthosError, GenerationError, PoolEmpty
-from ethos.generation import Brief, Draft, generate_personas
+from ethos.generation import generate_personas
 from ethos.llm import LanguageModel
 from ethos.persona import OriginKind, Persona
 from ethos.pool.leases import Leases, panel_key

@@ -7,21 +7,22 @@ transaction as its personas: a build that was killed goes on where it stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from ethos.generation import Brief, Draft, fill_drafts
+from ethos.drafts import Brief, Draft
+from ethos.generation import fill_drafts
 from ethos.llm import LanguageModel
 from ethos.persona import OriginKind
-from ethos.pool.leases import POLL, Leases, panel_key
+from ethos.pool.leases import POLL, Held, Leases, panel_key
 from ethos.pool.record import Record
 from ethos.pool.retrieval import Pool
 from ethos.pool.store import Origin, Placed
 from ethos.prompts import PromptSet
 from ethos.scenario import Scenario
 
-SEQUENCES = 32  # personas asked for in one batch
-WINDOW = 96  # personas that one build takes upon itself at a time, while others build elsewhere
+SEQUENCES = 32  # personas asked for in one batch; a build takes no more than the next one's upon itself
 
 
 @dataclass
@@ -69,38 +70,48 @@ def build(
         ModelError: The model cannot be reached; what is done is stored.
     """
     report = BuildReport()
-    keys = {panel_key(scenario, k): scenario for scenario in scenarios}
+    left = {panel_key(scenario, k): scenario for scenario in scenarios}
     leases = Leases(pool.database)
-
-    def done(key: str) -> bool:
-        return bool(pool.store.panel(keys[key].key, k))
-
-    def work(undone: list[str]) -> None:
-        writer = model()
-        origin = Origin(OriginKind.GENERATED, writer.identity, prompts.label, seed)
-        refused = pool.store.inactive()
-        waiting = [keys[key] for key in undone]
-        drafts = [Draft(Brief(s, k, examples=pool.examples(s), refused=refused)) for s in waiting]
-        for draft in fill_drafts(writer, drafts, prompts, seed, together=SEQUENCES):
-            _store(pool, record, draft, origin, report)
-            progress(report)
-
-    def go_through(window: list[str]) -> list[str]:
-        """Build those of a window that nobody else is building; the others."""
-        before = report.done + len(report.failed)
-        elsewhere = leases.free_ones(window, done, work)
-        report.skipped += len(window) - len(elsewhere) - (report.done + len(report.failed) - before)
+    while left:
+        elsewhere: dict[str, Scenario] = {}
+        with leases.holding() as held:
+            drafts = _taken(pool, left, k, held, elsewhere, report)
+            if first := next(drafts, None):
+                writer = model()
+                origin = Origin(OriginKind.GENERATED, writer.identity, prompts.label, seed)
+                for draft in fill_drafts(writer, chain([first], drafts), prompts, seed, together=SEQUENCES):
+                    _store(pool, record, draft, origin, report)
+                    held.give_back(panel_key(draft.brief.scenario, k))
+                    progress(report)
         progress(report)
-        return elsewhere
-
-    order, width, elsewhere = list(keys), max(1, WINDOW // k), []
-    for start in range(0, len(order), width):
-        elsewhere += go_through(order[start : start + width])
-    while elsewhere:
-        time.sleep(POLL)
-        elsewhere = go_through(elsewhere)
+        left = elsewhere
+        if left:
+            time.sleep(POLL)
     pool.refresh()
     return report
+
+
+def _taken(
+    pool: Pool, left: Mapping[str, Scenario], k: int, held: Held, elsewhere: dict[str, Scenario], report: BuildReport
+) -> Iterator[Draft]:
+    """Drafts of what nobody else is building, taken a few at a time as they are wanted; the others are put aside."""
+
+    def undone(keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if not pool.store.panel(left[key].key, k)]
+
+    width = max(1, SEQUENCES // k)
+    for start in range(0, len(left), width):
+        some = list(left)[start : start + width]
+        wanted = undone(some)
+        taken = held.take(wanted)
+        # Again: one may have been done, and its lease released, since the first look.
+        mine = undone(taken)
+        busy = [key for key in wanted if key not in taken]
+        elsewhere.update((key, left[key]) for key in busy)
+        report.skipped += len(some) - len(mine) - len(busy)
+        refused = pool.store.inactive()
+        for key in mine:
+            yield Draft(Brief(left[key], k, examples=pool.examples(left[key]), refused=refused))
 
 
 def _store(pool: Pool, record: Record, draft: Draft, origin: Origin, report: BuildReport) -> None:

@@ -73,32 +73,53 @@ class Leases:
         wanted = [key for key in keys if not done(key)]
         if not wanted:
             return []
-        with self._held(wanted) as mine:
+        with self.holding() as held:
+            mine = held.take(wanted)
             # Again: a key may have been done, and its lease released, since the first look.
-            if mine and (undone := [key for key in mine if not done(key)]):
+            if undone := [key for key in mine if not done(key)]:
                 work(undone)
         return [key for key in wanted if key not in mine]
 
     @contextmanager
-    def _held(self, keys: Sequence[str]) -> Iterator[list[str]]:
-        """Those of the keys that were free, held until the block ends."""
-        owner = uuid.uuid4().hex
-        mine = self._take(keys, owner)
-        if not mine:
-            yield []
-            return
+    def holding(self) -> Iterator[Held]:
+        """What one owner takes in the block is its own, and renewed, until it gives it back or the block ends."""
+        held = Held(self._database, self._seconds)
         over = threading.Event()
-        renewal = threading.Thread(target=self._renew, args=(owner, over), daemon=True)
+        renewal = threading.Thread(target=self._renew, args=(held, over), daemon=True)
         renewal.start()
         try:
-            yield mine
+            yield held
         finally:
             over.set()
             renewal.join()
-            with self._database.write() as connection:
-                connection.execute(delete(schema.LeaseRow).filter_by(owner=owner))
+            held.give_back_all()
 
-    def _take(self, keys: Sequence[str], owner: str) -> list[str]:
+    def _renew(self, held: Held, over: threading.Event) -> None:
+        while not over.wait(self._seconds / 3):
+            # A pool that is busy for a moment is no reason to give up; there are two more tries.
+            with suppress(PoolError):
+                held.renew()
+
+
+class Held:
+    """The leases of one owner.
+
+    Args:
+        database: The pool's.
+        seconds: How long a lease lasts without renewal.
+    """
+
+    def __init__(self, database: Database, seconds: float) -> None:
+        self._database = database
+        self._seconds = seconds
+        self._owner = uuid.uuid4().hex
+        self._used = False
+
+    def take(self, keys: Sequence[str]) -> list[str]:
+        """Take those of the keys that are free, and give them."""
+        if not keys:
+            return []
+        self._used = True
         now = time.time()
         with self._database.write() as connection:
             return [
@@ -106,10 +127,10 @@ class Leases:
                 for key in keys
                 if connection.execute(
                     insert(schema.LeaseRow)
-                    .values(key=key, owner=owner, expires_at=now + self._seconds)
+                    .values(key=key, owner=self._owner, expires_at=now + self._seconds)
                     .on_conflict_do_update(
                         index_elements=["key"],
-                        set_={"owner": owner, "expires_at": now + self._seconds},
+                        set_={"owner": self._owner, "expires_at": now + self._seconds},
                         # One that ends later than any could was taken before the clock was set back.
                         where=(schema.LeaseRow.expires_at < now)
                         | (schema.LeaseRow.expires_at > now + self._seconds + _SKEW),
@@ -117,9 +138,26 @@ class Leases:
                 ).rowcount
             ]
 
-    def _renew(self, owner: str, over: threading.Event) -> None:
-        while not over.wait(self._seconds / 3):
-            # A pool that is busy for a moment is no reason to give up; there are two more tries.
-            with suppress(PoolError), self._database.write() as connection:
-                renewed = update(schema.LeaseRow).filter_by(owner=owner).values(expires_at=time.time() + self._seconds)
-                connection.execute(renewed)
+    def give_back(self, key: str) -> None:
+        """Let others have a key that was taken."""
+        self._give_back(key=key)
+
+    def give_back_all(self) -> None:
+        """Let others have all that was taken."""
+        if self._used:
+            self._give_back()
+
+    def _give_back(self, **which: str) -> None:
+        with self._database.write() as connection:
+            connection.execute(delete(schema.LeaseRow).filter_by(owner=self._owner, **which))
+
+    def renew(self) -> None:
+        """Put off when the leases end.
+
+        Raises:
+            PoolError: The pool is busy, or cannot be written.
+        """
+        if self._used:
+            with self._database.write() as connection:
+                renewed = update(schema.LeaseRow).filter_by(owner=self._owner)
+                connection.execute(renewed.values(expires_at=time.time() + self._seconds))

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ethos.answer import DEFAULT_THRESHOLD, Candidate, Decision, Gate, Member, Source
+from ethos.drafts import Example
 from ethos.embedding import Embedder, Vectors
 from ethos.errors import InputError
-from ethos.generation import Example
 from ethos.persona import OriginKind, Persona, clashes
 from ethos.pool.calibration import Calibration, Target, Trial, calibration
 from ethos.pool.database import Database

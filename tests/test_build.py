@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from replies import persona_reply
 
+from ethos.drafts import Brief, Draft
 from ethos.embedding import Embedder, open_embedder
 from ethos.errors import ModelError
-from ethos.generation import MAX_ATTEMPTS, Brief, Draft, generate_personas
+from ethos.generation import MAX_ATTEMPTS, generate_personas
 from ethos.llm import LanguageModel, Message, Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona, clashes
@@ -172,6 +173,20 @@ def test_who_is_asked_again_shares_a_batch_with_those_who_wait(site: Site) -> No
     model = ScriptedModel(lambda request: next(refusals, None) or persona_reply(request))
     assert site.build(model).done == len(SCENARIOS)
     assert [len(batch) for batch in model.batches] == [30, 32, 12]
+
+
+def test_a_long_build_fills_every_batch_but_the_last_and_leaves_to_others_what_it_has_not_begun(site: Site) -> None:
+    held: list[int] = []
+
+    def reply(request: Request) -> str:
+        with site.pool.database.read() as connection:
+            held.append(connection.exec_driver_sql("SELECT count(*) FROM leases").scalar() or 0)
+        return persona_reply(request)
+
+    model = ScriptedModel(reply)
+    site.build(model, [Scenario(f"Case {number} of the clinic") for number in range(47)])
+    assert [len(batch) for batch in model.batches] == [*[30] * 9, 12]
+    assert max(held) == 10, "five that are asked for, and the next five"
 
 
 def test_every_scenario_gets_k_personas_that_differ_in_every_attribute(site: Site) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from ethos.errors import PoolError
 from ethos.persona import OriginKind
 from ethos.pool.database import Database
-from ethos.pool.leases import SECONDS, Leases
+from ethos.pool.leases import SECONDS, Held
 from ethos.pool.ledger import faults
 from ethos.pool.starter import starter_panels
 from ethos.pool.store import Origin, Store
@@ -85,11 +85,10 @@ def test_a_lease_of_a_dead_owner_does_not_outlive_a_clock_that_is_set_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = Database(tmp_path / "pool")
-    leases = Leases(database)
     real = time.time
-    assert leases._take(["key"], "somebody who died") == ["key"]
+    assert Held(database, SECONDS).take(["key"]) == ["key"]
     monkeypatch.setattr(time, "time", lambda: real() + SECONDS / 2)
-    assert leases._take(["key"], "another") == []
+    assert Held(database, SECONDS).take(["key"]) == []
     monkeypatch.setattr(time, "time", lambda: real() - 3600.0)
-    assert leases._take(["key"], "another") == ["key"]
+    assert Held(database, SECONDS).take(["key"]) == ["key"]
     database.close()

@@ -14,9 +14,10 @@ from transformers import AutoTokenizer
 
 from ethos.answer import Member, Source
 from ethos.cleaning import digest
+from ethos.drafts import Brief, Example
 from ethos.errors import InputError
 from ethos.fence import NONCE_CHARACTERS, defused, fence
-from ethos.generation import Brief, Example, generate_personas
+from ethos.generation import generate_personas
 from ethos.llm import Message, Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.llm.weights import SMOLLM2, language_model_weights

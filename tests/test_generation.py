@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethos import Ethos
+from ethos.drafts import Brief, Draft, Example
 from ethos.errors import ConfigurationError, InputError
-from ethos.generation import EXAMPLES, Brief, Draft, Example, generate_personas
+from ethos.generation import generate_personas
 from ethos.llm import Message, Request
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import Persona, clashes
+from ethos.persona_schema import EXAMPLES
 from ethos.plan import Row, planned, sample_rows
 from ethos.pool.starter import starter_panels
 from ethos.prompts import PromptSet, PromptSetName, prompt_set
