@@ -99,9 +99,9 @@ def _taken(
     def undone(keys: Iterable[str]) -> list[str]:
         return [key for key in keys if not pool.store.panel(left[key].key, k)]
 
-    width = max(1, SEQUENCES // k)
-    for start in range(0, len(left), width):
-        some = list(left)[start : start + width]
+    order, width = list(left), max(1, SEQUENCES // k)
+    for start in range(0, len(order), width):
+        some = order[start : start + width]
         wanted = undone(some)
         taken = held.take(wanted)
         # Again: one may have been done, and its lease released, since the first look.
