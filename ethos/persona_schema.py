@@ -113,7 +113,8 @@ def _schema(draft: Draft, row: Row, values: Sequence[str], examples: Sequence[Ex
             begun = row.stakeholder and attribute == "stakeholder_role"
             pattern = f"^{row.stakeholder} {_PLACED}$" if begun else _FREE_TEXT
             taken = {getattr(persona, attribute) for persona in avoided}
-            excluded = sorted(text for text in taken if fold(text) not in wanted)
+            # The framework comes later than most, and is given: a text that is the same would be found out too late.
+            excluded = sorted({row.framework, *(text for text in taken if fold(text) not in wanted)})
             properties[attribute] = {"type": "string", "pattern": pattern, "not": {"enum": excluded}}
     shape = {"type": "object", "properties": properties, "required": list(_ORDER), "additionalProperties": False}
     return schema_text({**shape, DISTINCT: True})

@@ -22,7 +22,7 @@ from ethos.pool.store import Origin, Placed
 from ethos.prompts import PromptSet
 from ethos.scenario import Scenario
 
-SEQUENCES = 32  # personas asked for in one batch; a build takes no more than the next one's upon itself
+SEQUENCES = 64  # personas asked for in one batch; a build takes no more than the next one's upon itself
 
 
 @dataclass

@@ -162,8 +162,8 @@ def test_a_list_that_falls_short_is_asked_for_again_whole() -> None:
 def test_one_batch_carries_the_rows_of_several_scenarios(site: Site) -> None:
     model = ScriptedModel(persona_reply)
     site.build(model)
-    assert [len(batch) for batch in model.batches] == [30, 30, 12]
-    for batch, scenarios in zip(model.batches, (SCENARIOS[:5], SCENARIOS[5:10], SCENARIOS[10:]), strict=True):
+    assert [len(batch) for batch in model.batches] == [60, 12]
+    for batch, scenarios in zip(model.batches, (SCENARIOS[:10], SCENARIOS[10:]), strict=True):
         asked = Counter(s.situation for r in batch for s in scenarios if s.situation in r.messages[-1].content)
         assert asked == {scenario.situation: 6 for scenario in scenarios}
 
@@ -172,7 +172,7 @@ def test_who_is_asked_again_shares_a_batch_with_those_who_wait(site: Site) -> No
     refusals = iter(["prose", "more prose"])
     model = ScriptedModel(lambda request: next(refusals, None) or persona_reply(request))
     assert site.build(model).done == len(SCENARIOS)
-    assert [len(batch) for batch in model.batches] == [30, 32, 12]
+    assert [len(batch) for batch in model.batches] == [60, 14]
 
 
 def test_a_long_build_fills_every_batch_but_the_last_and_leaves_to_others_what_it_has_not_begun(site: Site) -> None:
@@ -185,14 +185,14 @@ def test_a_long_build_fills_every_batch_but_the_last_and_leaves_to_others_what_i
 
     model = ScriptedModel(reply)
     site.build(model, [Scenario(f"Case {number} of the clinic") for number in range(47)])
-    assert [len(batch) for batch in model.batches] == [*[30] * 9, 12]
-    assert max(held) == 10, "five that are asked for, and the next five"
+    assert [len(batch) for batch in model.batches] == [*[60] * 4, 42]
+    assert max(held) == 20, "ten that are asked for, and the next ten"
 
 
 def test_every_scenario_gets_k_personas_that_differ_in_every_attribute(site: Site) -> None:
     model = ScriptedModel(few_words)
     report = site.build(model, k=4)
-    assert len(model.batches) > 2, "some rows repeated others and were asked for again"
+    assert len(model.batches) > 1, "some rows repeated others and were asked for again"
     assert (report.done, report.failed, report.personas) == (12, [], site.count("personas"))
     for panel in site.panels(k=4):
         assert len(panel) == 4
@@ -230,12 +230,12 @@ def test_scenarios_added_to_the_list_are_built_alone(site: Site) -> None:
 
 
 def test_a_build_goes_on_where_a_model_error_stopped_it(new_site: Callable[[str], Site]) -> None:
-    def fails_in_the_third_batch(request: Request) -> str:
-        if len(broken.batches) == 3:
+    def fails_in_the_second_batch(request: Request) -> str:
+        if len(broken.batches) == 2:
             raise ModelError("the endpoint cannot be reached")
         return persona_reply(request)
 
-    broken = ScriptedModel(fails_in_the_third_batch)
+    broken = ScriptedModel(fails_in_the_second_batch)
     stopped, whole = new_site("stopped"), new_site("whole")
     with pytest.raises(ModelError, match="cannot be reached"):
         stopped.build(broken)

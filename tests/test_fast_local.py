@@ -7,27 +7,35 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.cache_utils import Cache
 
-from ethos.llm import Completion, Request, StreamingModel, local, user
-from ethos.llm.batches import batches, families, shared_prefix
-from ethos.llm.cache import ROOM, Reading, RoomyLayer
+from ethos.llm import Completion, Request, StreamingModel, reader, schema_text, user
+from ethos.llm.batches import ahead, batches, families, levelled, shared_prefix
+from ethos.llm.cache import ROOM, RoomyLayer
 from ethos.llm.fused import fuse
 from ethos.llm.local import LocalModel
+from ethos.llm.lookup import Lookup
 from ethos.llm.packed import PackedLinear, pack
+from ethos.llm.reader import Reader
+from ethos.llm.reading import Reading
 from ethos.llm.scripted import ScriptedModel
+from ethos.llm.stems import StemCache
 from ethos.llm.streaming import Telling
 from ethos.llm.weights import SMOLLM2, language_model_weights
 from ethos.options import letters
@@ -80,7 +88,7 @@ def test_many_scenarios_say_the_same_in_batches_of_any_size(
     together = model.generate(requests)
     assert len(set(texts(together))) == 9
     for most in (1, 2):
-        monkeypatch.setattr(local, "MOST_ROWS", most)
+        monkeypatch.setattr(reader, "MOST_ROWS", most)
         apart = model.generate(requests[:4])
         assert texts(apart) == texts(together[:4])
         assert [c.prompt_tokens for c in apart] == [c.prompt_tokens for c in together[:4]]
@@ -92,7 +100,7 @@ def test_what_is_read_in_pieces_is_read_the_same(model: LocalModel, monkeypatch:
     pairs = [(request.messages, written.text) for request, written in zip(requests, whole, strict=True)]
     likely = model.log_likelihoods(pairs)
     for at_once in (1, 50):
-        monkeypatch.setattr(local, "READ_AT_ONCE", at_once)
+        monkeypatch.setattr(reader, "READ_AT_ONCE", at_once)
         assert texts(model.generate(requests)) == texts(whole)
         for found, expected in zip(
             model.option_probabilities([r.messages for r in requests], letters(3)), chances, strict=True
@@ -105,10 +113,10 @@ def test_what_is_read_in_pieces_is_read_the_same(model: LocalModel, monkeypatch:
 def test_a_batch_is_no_larger_than_its_cache_may_be(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [[1, 2, 3, number] for number in range(8)]
     token = 2 * 30 * 3 * 64 * 4  # keys and values, layers, heads, dimensions, bytes: SmolLM2 in float32
-    monkeypatch.setattr(local, "CACHE_BYTES", 3 * (4 + 6) * token)
-    assert [sum(len(family.members) for family in batch) for batch in model._batches(rows, 6)] == [3, 3, 2]
-    monkeypatch.setattr(local, "CACHE_BYTES", 1)
-    assert len(model._batches(rows, 6)) == 8
+    monkeypatch.setattr(reader, "CACHE_BYTES", 3 * (4 + 6) * token)
+    assert [sum(len(family.members) for family in batch) for batch in model._reader.batches(rows, 6)] == [3, 3, 2]
+    monkeypatch.setattr(reader, "CACHE_BYTES", 1)
+    assert len(model._reader.batches(rows, 6)) == 8
 
 
 def test_a_row_that_ends_early_leaves_the_others_as_they_were(model: LocalModel) -> None:
@@ -129,6 +137,50 @@ def test_options_after_prompts_of_several_scenarios_are_those_of_each_prompt_alo
     for prompt, reading in zip(prompts, together, strict=True):
         [alone] = model.option_probabilities([prompt], letters(3))
         assert reading.probabilities == pytest.approx(alone.probabilities, abs=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_guessed_changes_no_text(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch, temperature: float
+) -> None:
+    shape = {"animal": {"type": "string", "pattern": "^[a-z]{3,12}$"}, "legs": {"enum": [2, 4]}}
+    schema = schema_text({"type": "object", "properties": shape, "required": list(shape)})
+    json_request = Request(user('Reply like {"animal": "hen", "legs": 2}, with a dog.'), 40, temperature, 3, schema)
+    echo = Request(user("Say three times: the nurse and the doctor and the nurse."), 60, temperature, 3)
+    steps: list[int] = []
+    read = Reader.logits
+    monkeypatch.setattr(Reader, "logits", lambda *args: steps.append(args[2]) or read(*args))
+    guessing = [model.generate([request])[0] for request in (json_request, echo)]
+    assert sum(steps) > len(steps)
+    monkeypatch.setattr(Lookup, "guess", lambda _: [])
+    guessed, counted = len(steps), list(steps)
+    plain = [model.generate([request])[0] for request in (json_request, echo)]
+    assert [replace(c, seconds=0.0) for c in guessing] == [replace(c, seconds=0.0) for c in plain]
+    assert len(steps) - guessed > guessed, f"fewer steps with guesses: {counted}"
+
+
+def test_a_guess_is_what_came_after_the_same_words_last() -> None:
+    lookup = Lookup()
+    assert lookup.guess() == []
+    lookup.add([1, 2, 3, 4, 9, 3, 5, 1, 2])
+    assert lookup.guess() == [3, 4, 9, 3, 5, 1, 2]
+    lookup.add([3])
+    assert lookup.guess()[:2] == [4, 9], "after 1 2 3, although after a 3 alone came 5 the last time"
+    lookup.add([8])
+    assert lookup.guess() == []
+    lookup.add([3])
+    assert lookup.guess()[:2] == [8, 3]
+
+
+def test_a_models_own_habits_are_not_applied(tmp_path: Path, model: LocalModel) -> None:
+    for file in Path(language_model_weights(SMOLLM2).location).iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "generation_config.json").unlink()
+    GenerationConfig(eos_token_id=2, repetition_penalty=5.0, do_sample=True, top_k=1).save_pretrained(tmp_path)
+    habitual = LocalModel(str(tmp_path), "float32")
+    requests = comments()[:3]
+    assert texts(habitual.generate(requests)) == texts(model.generate(requests))
+    assert texts(habitual.generate(requests[:1])) == texts(model.generate(requests[:1]))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -281,6 +333,16 @@ def test_batches_hold_prompts_of_like_length() -> None:
     assert [sorted(i for f in batch for i in f.members) for batch in batches(rows, 2)] == [[1, 3], [0, 2]]
 
 
+def test_a_prompt_much_longer_than_others_pads_none_of_them() -> None:
+    rows = [[0, family, *range(40), family, row] for family in (1, 2) for row in range(3)]
+    rows.append([0, 1, *range(40), *range(60)])
+    [batch] = batches(rows, 8)
+    found = levelled(rows, batch)
+    assert {family.members: family.shared for family in found} == {(0, 1, 2): 42, (6,): 100, (3, 4, 5): 43}
+    assert ahead(found, 1) == [0, 57, 0]
+    assert levelled(rows[:6], tuple(families(rows[:6], 8))) == families(rows[:6], 8), "nothing to even out"
+
+
 def test_a_token_of_each_row_is_left_to_read_alone() -> None:
     assert shared_prefix([[1, 2], [1, 2]]) == 1
     assert shared_prefix([[1, 2]]) == 0
@@ -294,6 +356,77 @@ def test_a_reading_branches_and_pads_between_what_is_shared_and_what_is_not() ->
     assert reading.ids.tolist() == [[1, 2, 3, 0, 5], [1, 2, 0, 6, 7], [1, 2, 0, 0, 8]]
     assert reading.mask.tolist() == [[1, 1, 1, 0, 1], [1, 1, 0, 1, 1], [1, 1, 0, 0, 1]]
     assert reading.positions.tolist() == [[0, 1, 2, 2, 3], [0, 1, 1, 2, 3], [0, 1, 1, 1, 2]]
+
+
+def test_a_part_is_read_apart_and_put_back() -> None:
+    def states(rows: int, tokens: int) -> torch.Tensor:
+        return torch.randn(rows, 2, tokens, 4)
+
+    reading = Reading(torch.device("cpu"), pad=0)
+    reading.branch([0], [[1, 2]])
+    reading.cache.update(first := states(1, 2), first, 0)
+    reading.branch([0, 0, 0], [[], [3, 4, 5], []])
+    assert reading.unread_rows == [1]
+    part = reading.part([1])
+    assert (part.ids.tolist(), part.unread) == ([[1, 2, 3, 4, 5]], 3)
+    part.cache.update(added := states(1, 3), added, 0)
+    assert reading.unread == 3, "the part is a copy"
+    reading.join(part, [1])
+    [layer] = reading.cache.layers
+    assert reading.unread == 0
+    torch.testing.assert_close(layer.keys[1], torch.cat((first, added), dim=2)[0])
+    torch.testing.assert_close(layer.keys[0], torch.cat((first, torch.zeros_like(added)), dim=2)[0])
+    reading.drop(2)
+    assert (reading.ids.shape[1], layer.get_seq_length()) == (3, 3)
+
+
+@pytest.mark.parametrize("owners", [[0, 0, 1, 1], [0, 0, 0, 1, 2, 2]])
+@pytest.mark.parametrize("masked", [True, False])
+def test_rows_that_share_stems_attend_as_if_each_had_a_copy(owners: list[int], masked: bool) -> None:
+    torch.manual_seed(0)
+    stems = Cache(layer_class_to_replicate=RoomyLayer)
+    stems.update(states := torch.randn(max(owners) + 1, 2, 5, 4), -states, 0)
+    shared, rows = StemCache(stems, owners), list(range(len(owners)))
+    copied = RoomyLayer()
+    copied.update(states[owners], -states[owners])
+    queries = torch.randn(len(rows), 2, 3, 4)
+    mask = torch.ones(len(rows), 1, 1, 5, dtype=torch.bool)
+    mask[0, ..., :2] = not masked
+
+    def attend(new: torch.Tensor) -> None:
+        nonlocal mask
+        mask = functional.pad(mask, (0, 1), value=True)
+        seen = mask if masked else None
+        expected = functional.scaled_dot_product_attention(queries, *copied.update(new, -new), seen, scale=0.5)
+        torch.testing.assert_close(shared.attend(0, queries, new, -new, seen, 0.5), expected)
+        assert shared.get_seq_length() == copied.get_seq_length()
+
+    first = torch.randn(len(rows), 2, 2, 4)
+    torch.testing.assert_close(shared.update(first, -first, 0), copied.update(first, -first))
+    mask = functional.pad(mask, (0, 2), value=True)
+    for _ in range(ROOM + 1):
+        attend(torch.randn(len(rows), 2, 1, 4))
+    for kept in ([0, 2, 3], [1, 2], [1]):
+        chosen = torch.tensor(kept)
+        shared.batch_select_indices(chosen)
+        copied.batch_select_indices(chosen)
+        queries, mask = queries[chosen], mask[chosen]
+        attend(torch.randn(len(kept), 2, 1, 4))
+
+
+def test_many_rows_that_share_long_stems_write_what_each_writes_alone(
+    model: LocalModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared: list[int] = []
+    share = Reading.share
+    monkeypatch.setattr(Reading, "share", lambda *args: shared.append(len(args[1])) or share(*args))
+    long = " ".join(f"Rule {number}: nobody is treated without being asked." for number in range(30))
+    asked = [f"{letter}. {long} Question {n}: why?" for letter in "AB" for n in range(6)]
+    asked.append(f"A. {long} Question 7: {long}")  # is read ahead of the others
+    requests = [Request(user(text), 4 + n, n % 2, n) for n, text in enumerate(asked)]
+    together = model.generate(requests)
+    assert shared == [13]
+    assert texts(together) == [model.generate([request])[0].text for request in requests]
 
 
 def test_a_roomy_layer_holds_what_was_put_in_however_it_grew() -> None:

@@ -18,7 +18,8 @@ class Family:
 
     Attributes:
         members: Positions of the prompts.
-        shared: How many tokens at their start are the same, as `shared_prefix` counts them.
+        shared: How many tokens at their start are read once for all: those that are the same, as `shared_prefix`
+            counts them; of a lone prompt none, or what `levelled` makes of it.
     """
 
     members: tuple[int, ...]
@@ -69,6 +70,39 @@ def families(rows: Sequence[Row], most: int) -> list[Family]:
         del order[-len(members) :]
         found.append(Family(tuple(sorted(members)), shared_prefix([rows[i] for i in members])))
     return found[::-1]
+
+
+def levelled(rows: Sequence[Row], batch: Sequence[Family]) -> list[Family]:
+    """The families of a batch, without the prompts that go on much longer than others after what they share.
+
+    What is read at once has one width, and all else is padding: for one long prompt a padded rest for every row. Where
+    fewer tokens are computed so, such a prompt is a family of its own, of which only an end as long as the others' is
+    left to read with them, and of which `ahead` is read before.
+    """
+    common = shared_prefix([rows[i] for family in batch for i in family.members])
+    rests = {i: len(rows[i]) - max(common, family.shared) for family in batch for i in family.members}
+
+    def cut(width: int) -> list[Family]:
+        found = []
+        for family in batch:
+            if short := tuple(i for i in family.members if rests[i] <= width):
+                found.append(Family(short, family.shared))
+            found += [Family((i,), len(rows[i]) - width) for i in family.members if rests[i] > width]
+        return found
+
+    def computed(found: list[Family]) -> int:
+        first = ahead(found, common)
+        stem = max(max(common, family.shared) - common - more for family, more in zip(found, first, strict=True))
+        rest = max(len(rows[i]) - max(common, family.shared) for family in found for i in family.members)
+        return sum(map(bool, first)) * max(first) + len(found) * stem + len(rests) * rest
+
+    return min(map(cut, sorted(set(rests.values()), reverse=True)), key=computed)
+
+
+def ahead(families: Sequence[Family], common: int) -> list[int]:
+    """How many tokens of each family's, from where all families part, are more than any of several prompts share."""
+    usual = max((family.shared for family in families if len(family.members) > 1), default=common)
+    return [max(0, family.shared - max(usual, common)) for family in families]
 
 
 def shared_prefix(rows: Sequence[Row]) -> int:

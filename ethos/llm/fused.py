@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from ethos.llm.packed import agree, packed_linear
+from ethos.llm.stems import StemCache
 
 _TOKENS = 5  # of the sample that a layer is compared by
 
@@ -123,11 +124,15 @@ class FusedLayer(nn.Module):
         cosines, sines = position_embeddings
         turned = (turned * cosines + turned.roll(self._size // 2, dims=-1) * sines).transpose(1, 2)
         queries, keys = turned[:, : -self._keys], turned[:, -self._keys :]
-        if cache is not None:
-            keys, values = cache.update(keys, values, self._number)
         if tokens == 1:
             # The heads of a group as one head's queries: its keys and values are read once, not copied for each.
             queries = queries.reshape(rows, self._keys, self._groups, self._size)
+            if isinstance(cache, StemCache):
+                found = cache.attend(self._number, queries, keys, values, mask, self._scale)
+                return found.reshape(rows, 1, -1)
+        if cache is not None:
+            keys, values = cache.update(keys, values, self._number)
+        if tokens == 1:
             found = functional.scaled_dot_product_attention(queries, keys, values, mask, scale=self._scale)
             return found.reshape(rows, 1, -1)
         found = functional.scaled_dot_product_attention(

@@ -14,27 +14,24 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from ethos.errors import ConfigurationError, ModelError
 from ethos.llm import Completion, FinishReason, Likelihood, Message, ModelIdentity, OptionReading, Request
-from ethos.llm.batches import Family, batches, shared_prefix
-from ethos.llm.cache import Reading
 from ethos.llm.chat import Chat
 from ethos.llm.fused import fuse
+from ethos.llm.lookup import Lookup
 from ethos.llm.packed import pack
 from ethos.llm.quiet import quietly
-from ethos.llm.steering import Endings, Grammars, Steering, Watching
+from ethos.llm.reader import Reader
+from ethos.llm.reading import Reading
+from ethos.llm.steering import Endings, Grammars, Steering
 from ethos.llm.streaming import OnText, Telling
 from ethos.llm.weights import Weights, language_model_weights
 from ethos.options import gather, label_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-
-MOST_ROWS = 32  # of one batch; more make a processor little faster
-CACHE_BYTES = 2 * 2**30  # what the keys and values of one batch may take
-READ_AT_ONCE = 1024  # tokens; more of them are states that no longer fit a processor's cache
 KEPT_ROWS = 0.75  # a batch goes on without its ended rows once no more than this share of it is left
 
 _Watch = Callable[[list[int]], None]
@@ -80,9 +77,15 @@ class LocalModel:
     @cached_property
     def _model(self) -> Any:
         model = self._loaded().to(self._device).eval()
+        # Of a model's own habits only where it ends: a penalty on what repeats, say, would be in no request's record.
+        model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
         fuse(model)
         pack(model)
         return model
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self._model, self._tokenizer.pad_token_id)
 
     def _loaded(self) -> Any:
         return _load(AutoModelForCausalLM, self._weights.location, self._name, dtype=self._dtype)
@@ -117,26 +120,52 @@ class LocalModel:
         rows = [self._encode(request.messages, request.max_tokens) for request in requests]
         written: dict[int, list[int]] = {}
         with quietly(), torch.inference_mode():
-            for batch in self._batches(rows, max((request.max_tokens for request in requests), default=0)):
-                reading, order = self._read(rows, batch)
-                self._read_ahead(reading)
-                written |= dict(zip(order, self._write([requests[i] for i in order], reading, watch), strict=True))
+            for batch in self._reader.batches(rows, max((request.max_tokens for request in requests), default=0)):
+                reading, order = self._reader.read(rows, batch, writing=True)
+                self._reader.read_ahead(reading)
+                together = [requests[i] for i in order]
+                alone = len(together) == 1
+                texts = [self._write_one(together[0], reading, watch)] if alone else self._write(together, reading)
+                written |= dict(zip(order, texts, strict=True))
         seconds = time.perf_counter() - started
         return [
             self._completion(request, written[i], len(row), seconds)
             for i, (request, row) in enumerate(zip(requests, rows, strict=True))
         ]
 
-    def _write(self, requests: Sequence[Request], reading: Reading, watch: _Watch | None) -> list[list[int]]:
+    def _write_one(self, request: Request, reading: Reading, watch: _Watch | None) -> list[int]:
+        """What the model writes after the only row.
+
+        It reads a guess of what follows with each token, and writes on as far as the guess was what it writes.
+        """
+        steering, start = self._steering([request], reading), reading.ids.shape[1]
+        lookup, written = Lookup(), list[int]()
+        lookup.add(reading.ids[0].tolist())
+        while len(written) < request.max_tokens and not self._end_ids.intersection(written[-1:]):
+            guess = lookup.guess()[: request.max_tokens - len(written) - 1]
+            reading.branch([0], [guess])
+            logits = self._reader.logits(reading, len(guess) + 1)[0]
+            for place, scores in enumerate(logits):
+                token = int(steering.next_tokens(reading.ids[:, : start + len(written)], scores[None]))
+                written.append(token)
+                if guess[place : place + 1] != [token] or token in self._end_ids:
+                    break
+            reading.drop(len(guess) - place)
+            reading.branch([0], [written[-1:]])
+            lookup.add(written[-place - 1 :])
+            if watch:
+                watch(written)
+        return written
+
+    def _write(self, requests: Sequence[Request], reading: Reading) -> list[list[int]]:
         """What the model writes after each row; rows that have ended are left out from time to time."""
         start = reading.ids.shape[1]
-        steering = Steering(requests, self._tokenizer, self._grammars, start, self._model.config.vocab_size)
+        steering = self._steering(requests, reading)
         limits = [start + request.max_tokens for request in requests]
         written: list[list[int]] = [[] for _ in requests]
         going = list(range(len(requests)))
         while going:
-            few = 0 if watch else int(KEPT_ROWS * len(going))
-            endings = Endings([limits[i] for i in going], self._end_ids, few)
+            endings = Endings([limits[i] for i in going], self._end_ids, int(KEPT_ROWS * len(going)))
             ids = self._model.generate(
                 input_ids=reading.ids,
                 attention_mask=reading.mask,
@@ -145,7 +174,7 @@ class LocalModel:
                 max_new_tokens=max(limits[i] for i in going) - reading.ids.shape[1],
                 pad_token_id=self._tokenizer.pad_token_id,
                 logits_processor=[steering],
-                stopping_criteria=[endings, *([Watching(start, watch)] if watch else [])],
+                stopping_criteria=[endings],
             )
             for row, i in enumerate(going):
                 written[i] = ids[row, start:].tolist()
@@ -156,6 +185,10 @@ class LocalModel:
                 reading.select(kept)
                 steering.select(kept)
         return written
+
+    def _steering(self, requests: Sequence[Request], reading: Reading) -> Steering:
+        start, vocabulary = reading.ids.shape[1], self._model.config.vocab_size
+        return Steering(requests, self._tokenizer, self._grammars, start, vocabulary)
 
     def _completion(self, request: Request, ids: list[int], read: int, seconds: float) -> Completion:
         ids = ids[: request.max_tokens]
@@ -192,9 +225,9 @@ class LocalModel:
         spellings = self._spellings(labels) if prompts else {}
         found: dict[int, list[float]] = {}
         with torch.inference_mode():
-            for batch in self._batches(rows, 1):
-                reading, order = self._read(rows, batch)
-                probabilities = torch.softmax(self._advance(reading).float(), dim=-1)
+            for batch in self._reader.batches(rows, 1):
+                reading, order = self._reader.read(rows, batch)
+                probabilities = torch.softmax(self._reader.advance(reading).float(), dim=-1)
                 found |= dict(zip(order, probabilities[:, list(spellings)].tolist(), strict=True))
         seconds = time.perf_counter() - started
         return [self._reading(spellings.values(), found[i], labels, len(row), seconds) for i, row in enumerate(rows)]
@@ -210,8 +243,8 @@ class LocalModel:
         rows = [self._encode(prompt, len(text)) for (prompt, _), text in zip(pairs, texts, strict=True)]
         found: dict[int, float] = {}
         with torch.inference_mode():
-            for batch in self._batches(rows, max(map(len, texts), default=0), scored=True):
-                reading, order = self._read(rows, batch)
+            for batch in self._reader.batches(rows, max(map(len, texts), default=0), scored=True):
+                reading, order = self._reader.read(rows, batch)
                 scored = [texts[i] for i in order]
                 # Laid out after the prompts are, so that no text is read as a part that prompts share.
                 reading.branch(range(len(order)), scored)
@@ -221,7 +254,7 @@ class LocalModel:
     def _scores(self, reading: Reading, texts: Sequence[list[int]]) -> list[float]:
         """Log probability of the text at the end of each row."""
         width = max(map(len, texts))
-        logits = self._logits(reading, width + 1)
+        logits = self._reader.logits(reading, width + 1)
         scores = []
         for row, text in enumerate(texts):
             # The first token is foretold where the prompt ends; padding stands between that and a shorter text.
@@ -238,77 +271,6 @@ class LocalModel:
             by_label[label] += value  # type: ignore[assignment]  # a Counter adds floats as well
         probabilities, mass = gather(by_label, labels)
         return OptionReading(probabilities, mass, read, seconds)
-
-    def _batches(self, rows: list[list[int]], room: int, scored: bool = False) -> list[tuple[Family, ...]]:
-        """What is computed together: no more rows than the longest of them with `room` more tokens allow.
-
-        Scored tokens take room for the scores of the whole vocabulary as well.
-        """
-        if not rows:
-            return []
-        needed = (max(map(len, rows)) + room) * self._token_bytes
-        if scored:
-            needed += (room + 1) * int(self._model.config.vocab_size) * self._dtype.itemsize
-        return list(batches(rows, max(1, min(MOST_ROWS, CACHE_BYTES // needed))))
-
-    @cached_property
-    def _token_bytes(self) -> int:
-        """What one token takes in the cache."""
-        config = self._model.config.get_text_config(decoder=True)
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return int(2 * config.num_hidden_layers * heads * size * self._dtype.itemsize)
-
-    def _read(self, rows: list[list[int]], batch: tuple[Family, ...]) -> tuple[Reading, list[int]]:
-        """Read what all rows of a batch share, then what each family shares; the rest of each row is laid out unread.
-
-        Returns:
-            The reading, and the position of each of its rows in `rows`.
-        """
-        order = [i for family in batch for i in family.members]
-        owners = [number for number, family in enumerate(batch) for _ in family.members]
-        common = shared_prefix([rows[i] for i in order])
-        reading = Reading(self._device, self._tokenizer.pad_token_id)
-        levels = [
-            ([0], [rows[order[0]][:common]]),
-            ([0] * len(batch), [rows[family.members[0]][common : family.shared] for family in batch]),
-            (owners, [rows[i][max(common, batch[owner].shared) :] for i, owner in zip(order, owners, strict=True)]),
-        ]
-        for parents, segments in levels:
-            if reading.unread:
-                self._advance(reading)
-            reading.branch(parents, segments)
-        return reading, order
-
-    def _advance(self, reading: Reading) -> torch.Tensor:
-        """Read what is unread; returns the logits after each row, (rows, vocabulary)."""
-        return self._logits(reading, 1)[:, -1]
-
-    def _logits(self, reading: Reading, columns: int) -> torch.Tensor:
-        """Read what is unread; returns the logits after each of the last columns, (rows, columns, vocabulary)."""
-        self._read_ahead(reading, columns)
-        return self._forward(reading, reading.unread, columns)
-
-    def _read_ahead(self, reading: Reading, columns: int = 1) -> None:
-        """Read so much that what is left, at least these columns, can be read at once."""
-        if self._device.type == "cpu":
-            step = max(1, READ_AT_ONCE // len(reading.ids))
-            while reading.unread > max(step, columns):
-                self._forward(reading, min(step, reading.unread - columns), 1)
-
-    def _forward(self, reading: Reading, unread: int, columns: int) -> torch.Tensor:
-        """Read so many columns; returns the logits after the last ones of them."""
-        read = reading.cache.get_seq_length()
-        end = read + unread
-        output = self._model(
-            input_ids=reading.ids[:, read:end],
-            attention_mask=reading.mask[:, :end],
-            position_ids=reading.positions[:, read:end],
-            past_key_values=reading.cache,
-            use_cache=True,
-            logits_to_keep=columns,
-        )
-        return output.logits  # type: ignore[no-any-return]
 
     def _spellings(self, labels: Sequence[str]) -> dict[int, str]:
         """Token id to label, for every token of the vocabulary that spells one of the labels."""

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
 import xgrammar
+from torch.nn import functional
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
 from ethos.cleaning import fold
 from ethos.llm import DISTINCT, Request, plain_schema, schema_text
+
+_BLOCK = 256  # tokens that are drawn as one first
 
 # A JSON object cut off inside the string value of a property.
 _OPEN_VALUE = re.compile(r'"(?P<name>\w+)"\s*:\s*"(?P<value>[^"]*)$')
@@ -93,7 +96,7 @@ class Steering(LogitsProcessor):
         self._exclusions = [Exclusions(r.schema) if r.schema else None for r in requests]
         self._temperatures = torch.tensor([r.temperature for r in requests])[:, None]
         self._streams = [torch.Generator().manual_seed(r.seed) for r in requests]
-        self._noise = torch.empty(vocabulary)
+        self._noise = torch.empty(len(requests), -(-vocabulary // _BLOCK) + _BLOCK)
         self._bitmask = xgrammar.allocate_token_bitmask(len(requests), vocabulary)
 
     def select(self, rows: Sequence[int]) -> None:
@@ -102,9 +105,20 @@ class Steering(LogitsProcessor):
         self._exclusions = [self._exclusions[row] for row in rows]
         self._temperatures = self._temperatures[list(rows)]
         self._streams = [self._streams[row] for row in rows]
+        self._noise = self._noise[: len(rows)]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Steer one step; `scores` is (rows, vocabulary)."""
+        tokens = self.next_tokens(input_ids, scores)
+        return torch.full_like(scores, -torch.inf, dtype=torch.float32).scatter_(1, tokens[:, None], 0.0)
+
+    def next_tokens(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """What each row goes on with; asked once for each token, in their order.
+
+        Args:
+            input_ids: (rows, tokens); what there is.
+            scores: (rows, vocabulary); the logits after it.
+        """
         steered = scores.float()
         if masked := [row for row in range(len(steered)) if self._restricts(row, input_ids[row])]:
             xgrammar.apply_token_bitmask_inplace(
@@ -112,24 +126,28 @@ class Steering(LogitsProcessor):
             )
         for row in range(len(steered)):
             self._exclude(row, input_ids[row], steered[row])
-        if not self._temperatures.any():
-            return steered
-        tokens = self._draw(steered)
-        return torch.full_like(steered, -torch.inf).scatter_(1, tokens[:, None], 0.0)
+        return self._draw(steered) if self._temperatures.any() else steered.argmax(dim=-1)
 
     def _draw(self, scores: torch.Tensor) -> torch.Tensor:
         """One token a row, greedily at temperature 0.
 
         The largest of probability / exponential noise is an exact draw, and unlike inverting the cumulative
         distribution it does not flip when rounding moves the probabilities a little: so a request's text survives
-        another batch around it.
+        another batch around it. A block of tokens is drawn first, then a token of it, since noise for the whole
+        vocabulary takes longer than all else that is done here.
         """
         temperatures = self._temperatures.to(scores.device)
         probabilities = torch.softmax(scores / temperatures.clamp(min=1e-6), dim=-1)
-        for row in torch.nonzero(self._temperatures[:, 0]).flatten().tolist():
-            self._noise.uniform_(generator=self._streams[row]).log_().neg_()  # exponential_ takes six times as long
-            probabilities[row] /= self._noise.to(scores.device)
-        return probabilities.argmax(dim=-1)
+        if past := -scores.shape[1] % _BLOCK:
+            probabilities = functional.pad(probabilities, (0, past))
+        blocks = probabilities.view(len(probabilities), -1, _BLOCK)
+        for stream, noise in zip(self._streams, self._noise, strict=True):
+            noise.exponential_(generator=stream)
+        noise = self._noise.to(scores.device)
+        block = (blocks.sum(dim=2) / noise[:, :-_BLOCK]).argmax(dim=1)
+        token = (blocks[torch.arange(len(block), device=block.device), block] / noise[:, -_BLOCK:]).argmax(dim=1)
+        drawn = _BLOCK * block + token
+        return drawn if temperatures.all() else torch.where(temperatures[:, 0] > 0, drawn, scores.argmax(dim=1))
 
     def _restricts(self, row: int, ids: torch.Tensor) -> bool:
         """Take in a row's last token; whether its grammar forbids any as the next, noted in the bitmask."""
@@ -181,16 +199,3 @@ class Endings(StoppingCriteria):
         self.ended |= (input_ids.shape[1] >= self._limits) | torch.isin(input_ids[:, -1].cpu(), self._ends)
         stop = self.ended if int((~self.ended).sum()) > self._few else torch.ones_like(self.ended)
         return stop.to(input_ids.device)  # type: ignore[return-value]
-
-
-class Watching(StoppingCriteria):
-    """Shows the tokens of a batch's only row, from `start` on, as they come; stops nothing."""
-
-    def __init__(self, start: int, watch: Callable[[list[int]], None]) -> None:
-        self._start = start
-        self._watch = watch
-
-    def __call__(self, input_ids: torch.LongTensor, scores: Any, **_: Any) -> torch.BoolTensor:
-        """No row is to end."""
-        self._watch(input_ids[0, self._start :].tolist())
-        return torch.zeros(1, dtype=torch.bool, device=input_ids.device)  # type: ignore[return-value]
