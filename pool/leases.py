@@ -63,12 +63,12 @@ class Leases:
         Raises:
             Exception: Whatever `work` raises; the leases are released.
         """
-        left = self.free_ones(keys, done, work)
+        left = self._work_on_free(keys, done, work)
         while left:
             time.sleep(POLL)
-            left = self.free_ones(left, done, work)
+            left = self._work_on_free(left, done, work)
 
-    def free_ones(self, keys: Iterable[str], done: Done, work: Work) -> list[str]:
+    def _work_on_free(self, keys: Iterable[str], done: Done, work: Work) -> list[str]:
         """Work on the keys that are free and not done, if there are any; the keys that others are working on."""
         wanted = [key for key in keys if not done(key)]
         if not wanted:
@@ -84,25 +84,14 @@ class Leases:
     def holding(self) -> Iterator[Held]:
         """What one owner takes in the block is its own, and renewed, until it gives it back or the block ends."""
         held = Held(self._database, self._seconds)
-        over = threading.Event()
-        renewal = threading.Thread(target=self._renew, args=(held, over), daemon=True)
-        renewal.start()
         try:
             yield held
         finally:
-            over.set()
-            renewal.join()
-            held.give_back_all()
-
-    def _renew(self, held: Held, over: threading.Event) -> None:
-        while not over.wait(self._seconds / 3):
-            # A pool that is busy for a moment is no reason to give up; there are two more tries.
-            with suppress(PoolError):
-                held.renew()
+            held.end()
 
 
 class Held:
-    """The leases of one owner.
+    """The leases of one owner, renewed from the first that it takes.
 
     Args:
         database: The pool's.
@@ -113,16 +102,18 @@ class Held:
         self._database = database
         self._seconds = seconds
         self._owner = uuid.uuid4().hex
-        self._used = False
+        self._asked = False
+        self._over = threading.Event()
+        self._renewal: threading.Thread | None = None
 
     def take(self, keys: Sequence[str]) -> list[str]:
         """Take those of the keys that are free, and give them."""
         if not keys:
             return []
-        self._used = True
+        self._asked = True
         now = time.time()
         with self._database.write() as connection:
-            return [
+            taken = [
                 key
                 for key in keys
                 if connection.execute(
@@ -137,27 +128,31 @@ class Held:
                     )
                 ).rowcount
             ]
+        if taken and not self._renewal:
+            self._renewal = threading.Thread(target=self._renew, daemon=True)
+            self._renewal.start()
+        return taken
 
     def give_back(self, key: str) -> None:
         """Let others have a key that was taken."""
         self._give_back(key=key)
 
-    def give_back_all(self) -> None:
-        """Let others have all that was taken."""
-        if self._used:
+    def end(self) -> None:
+        """Let others have all that was taken, and take no more."""
+        self._over.set()
+        if self._renewal:
+            self._renewal.join()
+        if self._asked:
             self._give_back()
 
     def _give_back(self, **which: str) -> None:
         with self._database.write() as connection:
             connection.execute(delete(schema.LeaseRow).filter_by(owner=self._owner, **which))
 
-    def renew(self) -> None:
-        """Put off when the leases end.
-
-        Raises:
-            PoolError: The pool is busy, or cannot be written.
-        """
-        if self._used:
-            with self._database.write() as connection:
-                renewed = update(schema.LeaseRow).filter_by(owner=self._owner)
+    def _renew(self) -> None:
+        """Put off when the leases end, until all is over."""
+        renewed = update(schema.LeaseRow).filter_by(owner=self._owner)
+        while not self._over.wait(self._seconds / 3):
+            # A pool that is busy for a moment is no reason to give up; there are two more tries.
+            with suppress(PoolError), self._database.write() as connection:
                 connection.execute(renewed.values(expires_at=time.time() + self._seconds))

@@ -75,13 +75,14 @@ def _tiles(run: Run) -> tuple[tuple[str, str], ...]:
     answered = sum(len(result.predictions) for result in results)
     failed = sum(len(one.failures) for one in asked)
     tasks = {str(result.task.name) for result in results} | {one.task for one in nothing}
-    return (
-        (str(len(tasks)), "tasks"),
-        (str(len({one.method for one in asked})), "methods"),
-        (str(len({one.model for one in asked})), "main models"),
-        (f"{answered:,}", "items answered"),
-        (f"{failed:,}", "items failed"),
+    counts = (
+        (len(tasks), "task{s}"),
+        (len({one.method for one in asked}), "method{s}"),
+        (len({one.model for one in asked}), "main model{s}"),
+        (answered, "item{s} answered"),
+        (failed, "item{s} failed"),
     )
+    return tuple((f"{count:,}", text.format(s="" if count == 1 else "s")) for count, text in counts)
 
 
 def _warnings(run: Run) -> tuple[str, ...]:

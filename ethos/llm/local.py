@@ -1,8 +1,9 @@
 """A causal language model on this machine, through transformers, on CPU or GPU.
 
 Loaded at the first call, not at construction: identity and configuration cost nothing. A call may hold any number of
-requests: what several share is read once, and rows that have ended are computed no further. Knows chat templates and
-decoding; knows nothing of personas.
+requests: what several share is read once, and rows that have ended are computed no further; a lone one is written
+several tokens at a time where it repeats itself. What a request does not say is not done: of a model's own generation
+settings only those that end a text are kept. Knows chat templates and decoding; knows nothing of personas.
 """
 
 from __future__ import annotations

@@ -76,20 +76,21 @@ class Reading:
     def part(self, rows: Sequence[int]) -> Reading:
         """A copy of these rows alone."""
         part = copy(self)
-        part.cache = Cache(layers=[copy(layer) for layer in self.cache.layers])
+        part.cache = copy(self.cache)
+        part.cache.layers = [copy(layer) for layer in self.cache.layers]
         part.select(rows)
         return part
 
     def join(self, part: Reading, rows: Sequence[int]) -> None:
         """Take over what a part has read of its rows since; of the others it is padding."""
         read = self.cache.get_seq_length()
-        for layer, other in zip(self.cache.layers, part.cache.layers, strict=True):
+        for number, layer in enumerate(part.cache.layers):
             states = []
-            for found in (other.keys[:, :, read:], other.values[:, :, read:]):
+            for found in (layer.keys[:, :, read:], layer.values[:, :, read:]):
                 padded = found.new_zeros(len(self.ids), *found.shape[1:])
                 padded[rows] = found
                 states.append(padded)
-            layer.update(*states)
+            self.cache.update(*states, number)
 
     def write(self, ids: torch.Tensor) -> None:
         """Take over rows that the model went on with; all that was added is text."""
