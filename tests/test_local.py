@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import scipy.stats
 import torch
 
 from ethos.errors import ConfigurationError, InputError, ModelError
@@ -61,6 +62,24 @@ def test_a_row_that_left_its_grammar_is_ended_and_the_others_go_on(model: LocalM
         scores = steering(torch.tensor(ids), torch.zeros((2, vocabulary)))
         ended = [row.isfinite().nonzero().flatten().tolist() == [tokenizer.eos_token_id] for row in scores]
         assert ended == [len(ids[0]) == 3, len(ids[0]) == 2], "once it ended, nothing is asked of it"
+
+
+def test_draws_are_as_likely_as_the_model_says(model: LocalModel) -> None:
+    draws, vocabulary, temperature = 6000, 700, 0.7  # of a vocabulary whose end is no full block
+    scores = torch.full((vocabulary,), -6.0)
+    scores[[3, 40, 255, 256, 511, 600, 699]] = torch.tensor([1.0, 0.5, 0.8, 0.2, -0.4, 1.2, 0.1])
+    scores[100] = -torch.inf
+    requests = [Request(user("Draw."), 1, temperature, seed) for seed in range(draws)]
+    steering = Steering(requests, model._tokenizer, model._grammars, 1, vocabulary)
+    drawn = steering.next_tokens(torch.ones((draws, 1), dtype=torch.long), scores.repeat(draws, 1))
+    expected = torch.softmax(scores / temperature, dim=0) * draws
+    counts = drawn.bincount(minlength=vocabulary).double()
+    assert counts[100] == 0
+    common = expected > 100
+    rest = [counts[~common].sum(), expected[~common].sum()]
+    found, due = [*counts[common].tolist(), rest[0]], [*expected[common].tolist(), rest[1]]
+    assert len(found) == 8
+    assert scipy.stats.chisquare(found, due, sum_check=False).pvalue > 0.001
 
 
 def test_the_seed_alone_decides_a_draw(model: LocalModel) -> None:
