@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from replies import persona_reply
@@ -22,8 +22,12 @@ from ethos import Ethos, Scenario
 from ethos.calls import Failure
 from ethos.influence_methods import Method, find_influence
 from ethos.llm.scripted import ScriptedModel
+from ethos.llm.weights import SMOLLM2
 from ethos.pool.duplicates import Pair, merge
 from ethos.pool.lifecycle import Status, mark
+
+if TYPE_CHECKING:
+    from ethos.llm.local import LocalModel
 
 # Ends by itself when its input closes, so that an aborted test run leaves no server behind. One thread, since
 # llama.cpp's threads wait for each other by spinning: two on two busy cores are hundreds of times slower.
@@ -84,6 +88,14 @@ def _wait_until_loaded(address: str) -> None:
             pass
         time.sleep(0.1)
     pytest.fail("the llama.cpp server did not load its model within 30 seconds")
+
+
+@pytest.fixture(scope="session")
+def model() -> LocalModel:
+    """The shipped model in float32, where a batch promises the texts of its rows alone; loaded once for all."""
+    from ethos.llm.local import LocalModel  # late: torch, which most processes that load this file do without
+
+    return LocalModel(SMOLLM2, "float32")
 
 
 @pytest.fixture

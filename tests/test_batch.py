@@ -22,7 +22,6 @@ from ethos.errors import InputError, ModelError
 from ethos.llm import LanguageModel, Message, Request
 from ethos.llm.local import LocalModel
 from ethos.llm.scripted import ScriptedModel
-from ethos.llm.weights import SMOLLM2
 from ethos.persona import OriginKind
 from ethos.pool.starter import starter_panels
 from ethos.pool.store import Origin, Placed
@@ -95,8 +94,8 @@ def test_answers_side_by_side_are_those_given_one_by_one(opened: Callable[..., E
     assert [content(a) for a in together] == [content(alone.answer(*asked)) for asked in MIXED]
 
 
-def test_the_real_model_says_the_same_side_by_side_in_float32(opened: Callable[..., Ethos]) -> None:
-    ethos = opened(model=LocalModel(SMOLLM2, "float32"))
+def test_the_real_model_says_the_same_side_by_side_in_float32(opened: Callable[..., Ethos], model: LocalModel) -> None:
+    ethos = opened(model=model)
     ethos.prompts = replace(ethos.prompts, comments={**ethos.prompts.comments, "max_tokens": 16})
     asked = [(Scenario(panel.scenario.situation, ("Yes", "No")), Mode.DISTRIBUTIONAL) for panel in starter_panels()[:4]]
     for (scenario, _), panel in zip(asked, starter_panels(), strict=False):

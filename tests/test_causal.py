@@ -25,7 +25,6 @@ from ethos.llm import Likelihood, Message, Request, scoring, user
 from ethos.llm.endpoint import EndpointModel
 from ethos.llm.local import LocalModel
 from ethos.llm.scripted import ScriptedModel
-from ethos.llm.weights import SMOLLM2
 from ethos.settings import Settings
 
 SHOT = "Getting a flu vaccine every winter"
@@ -312,11 +311,6 @@ def test_methods_that_tell_nobody_apart_agree_on_nothing() -> None:
 
 
 # The real model ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def model() -> LocalModel:
-    return LocalModel(SMOLLM2, "float32")
 
 
 def test_likelihoods_are_those_that_the_model_reads_token_by_token(model: LocalModel) -> None:

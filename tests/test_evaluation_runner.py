@@ -430,10 +430,9 @@ def test_slugs_are_safe_in_file_names() -> None:
     assert len(slug("openai:" + "m" * 300)) == 80
 
 
-def test_the_real_model_predicts_the_same_whatever_shares_its_batch(plan: Callable[..., Plan]) -> None:
-    from ethos.llm.local import LocalModel  # late: the killed processes load this file
-
-    model = LocalModel(SMOLLM2, "float32")
+def test_the_real_model_predicts_the_same_whatever_shares_its_batch(
+    plan: Callable[..., Plan], model: LanguageModel
+) -> None:
     made = plan(counts=2, methods=("vanilla",))
     [together, *_] = [run(replace(made, tasks=made.tasks[1:]), lambda _: model).cells]
     both = [row["pred_distribution"] for row in completed(together[0].results).values()]

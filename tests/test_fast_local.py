@@ -44,11 +44,6 @@ SITUATIONS = ("Refusing a vaccine", "Selling a kidney to pay for one's daughter'
 PERSONAS = ("Nurse: Care, Care ethics, Duty to help, Sad, Nurse", "Resident: Liberty", "Priest: Sanctity of life")
 
 
-@pytest.fixture(scope="module")
-def model() -> LocalModel:
-    return LocalModel(SMOLLM2, "float32")
-
-
 def comments(temperature: float = 0.0, max_tokens: int = 6) -> list[Request]:
     """Three scenarios with three personas each, shuffled, with limits that differ."""
     pairs = itertools.product(SITUATIONS, PERSONAS)

@@ -16,8 +16,7 @@ from ethos import Ethos
 from ethos.drafts import Brief, Draft, Example
 from ethos.errors import ConfigurationError, InputError
 from ethos.generation import generate_personas
-from ethos.llm import Message, Request
-from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
+from ethos.llm import LanguageModel, Message, Request
 from ethos.llm.scripted import ScriptedModel
 from ethos.persona import Persona, clashes
 from ethos.persona_schema import EXAMPLES
@@ -297,12 +296,11 @@ def test_braces_in_values_and_scenarios_are_placed_as_they_are() -> None:
     assert all(text in request.messages[-1].content for text in ("Taking {drug}", kept[0].line, "Worth {y}"))
 
 
-def test_a_small_model_completes_a_panel_without_repeating_an_attribute() -> None:
+def test_a_small_model_completes_a_panel_without_repeating_an_attribute(model: LanguageModel) -> None:
     panel, near = starter_panels()[0], starter_panels()[1]
     examples = tuple(Example(near.scenario.subject, persona) for persona in near.personas)
     uncovered = tuple(text for p in panel.personas[3:] for text in (p.core_value, p.right_duty))
     brief = Brief(panel.scenario, 3, panel.personas[:3], examples, uncovered)
-    model = open_model(DEFAULT_MODEL, Endpoint(), "float32")
     [draft] = generate_personas(model, [brief], PLANNED, seed=0)
     whole = [*brief.kept, *draft.personas]
     assert len(whole) == 6

@@ -20,11 +20,6 @@ from ethos.options import letters
 PERSONAS = ("Nurse: Care, Care ethics, Duty to help, Sad, Nurse", "Resident: Liberty", "Priest: Sanctity of life")
 
 
-@pytest.fixture(scope="module")
-def model() -> LocalModel:
-    return LocalModel(SMOLLM2, "float32")
-
-
 def comments(temperature: float) -> list[Request]:
     texts = (f"Given the situation: Refusing a vaccine, and perspective: {persona}\n\nComment." for persona in PERSONAS)
     return [Request(user(text), 24, temperature, seed) for seed, text in enumerate(texts)]
