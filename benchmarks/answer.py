@@ -34,22 +34,22 @@ from rich.table import Table
 from benchmarks.stock import Stock
 from ethos import Ethos, Settings
 from ethos.answer import Decision, Sourcing
-from ethos.drafts import Brief
-from ethos.embedding import open_embedder
-from ethos.generation import generate_personas
+from ethos.encoders.embedder import open_embedder
+from ethos.generation.drafts import Brief
+from ethos.generation.generate import generate_personas
 from ethos.llm import LanguageModel, Message, Request, user
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
-from ethos.llm.scripted import ScriptedModel
-from ethos.modes import STAGE as MAIN
-from ethos.panel import Assembly, PanelRequest, assemble
-from ethos.perspectives import STAGE as COMMENT
+from ethos.pipeline.comments import STAGE as COMMENT
+from ethos.pipeline.modes import STAGE as MAIN
+from ethos.pipeline.panel import Assembly, PanelRequest, assemble
+from ethos.pipeline.scenario_files import distinct_scenarios, read_items
 from ethos.pool.build import build
-from ethos.pool.record import Record
-from ethos.pool.retrieval import Pool
+from ethos.pool.pool import Pool
 from ethos.pool.starter import install, starter_panels
+from ethos.pool.storage.record import Record
 from ethos.prompts import PromptSetName, fill, prompt_set
 from ethos.scenario import Scenario
-from ethos.scenario_files import distinct_scenarios, read_items
 
 OPINIONQA = "vital_steerable_opinionqa.json"
 ROUNDS = 5  # of building

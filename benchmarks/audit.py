@@ -24,19 +24,20 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import insert
 
-from ethos.audit import show_answer, show_persona
-from ethos.audit_stats import stats
-from ethos.embedding import open_embedder
+from ethos.audit.reading import show_answer, show_persona
+from ethos.audit.statistics import stats
+from ethos.encoders.embedder import open_embedder
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind
-from ethos.pool import schema
-from ethos.pool.database import Database
-from ethos.pool.ledger import faults
-from ethos.pool.record import Record
-from ethos.pool.rows import put_model, text_id
-from ethos.pool.search import Filter, search
+from ethos.pool.maintenance.full_text import Filter, search
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Origin, Store
+from ethos.pool.storage import schema
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.ledger import faults
+from ethos.pool.storage.personas import Store
+from ethos.pool.storage.record import Record
+from ethos.pool.storage.rows import put_model, text_id
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 BLOCK = 500  # answers of one transaction

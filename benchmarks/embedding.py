@@ -22,10 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.panel import FILE
-from ethos.embedding import Embedder, SentenceEmbedder, open_embedder
+from ethos.encoders.embedder import Embedder, SentenceEmbedder, open_embedder
 
 STARTS = 3
-FIRST_VECTOR = "from ethos.embedding import *; {}().encode(['Should a hospital tell a dying patient the truth?'])"
+FIRST_VECTOR = (
+    "from ethos.encoders.embedder import *; {}().encode(['Should a hospital tell a dying patient the truth?'])"
+)
 
 
 def one_at_a_time(embedders: dict[str, Embedder], texts: Sequence[str]) -> tuple[dict[str, Any], float]:

@@ -20,12 +20,12 @@ from rich.table import Table
 
 from benchmarks.panel import FILE, FOLDS, K
 from ethos.answer import Decision
-from ethos.embedding import Vectors, open_embedder
+from ethos.encoders.embedder import Vectors, open_embedder
 from ethos.persona import OriginKind, Persona
-from ethos.pool.calibration import Target, interval
-from ethos.pool.retrieval import Pool
-from ethos.pool.selection import COVERED
-from ethos.pool.store import Origin
+from ethos.pool.pool import Pool
+from ethos.pool.retrieval.calibration import Target, interval
+from ethos.pool.retrieval.selection import COVERED
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 DELTAS = (0.05, 0.1, 0.2)

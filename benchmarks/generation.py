@@ -23,21 +23,21 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ethos.cleaning import fold
-from ethos.drafts import Brief, Draft, Example
-from ethos.embedding import Embedder, Vectors, open_embedder
-from ethos.generation import generate_personas
+from ethos.encoders.embedder import Embedder, Vectors, open_embedder
+from ethos.generation.drafts import Brief, Draft, Example
+from ethos.generation.generate import generate_personas
+from ethos.generation.persona_lines import read_lines
+from ethos.generation.persona_schema import EXAMPLES
+from ethos.generation.plan import planned
 from ethos.llm import LanguageModel, Request, user
 from ethos.llm.opening import DEFAULT_MODEL, Endpoint, open_model
 from ethos.persona import ATTRIBUTES, LABELS, Persona
-from ethos.persona_lines import read_lines
-from ethos.persona_schema import EXAMPLES
-from ethos.plan import planned
-from ethos.pool.diversity import vendi
+from ethos.pipeline.scenario_files import distinct_scenarios, read_items
+from ethos.pool.curation.diversity import vendi
 from ethos.pool.starter import starter_panels
 from ethos.prompts import PromptSet, PromptSetName, prompt_set
 from ethos.scenario import Scenario
-from ethos.scenario_files import distinct_scenarios, read_items
+from ethos.text.cleaning import fold
 
 K = 6
 

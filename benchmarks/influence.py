@@ -21,20 +21,20 @@ from rich.console import Console
 from rich.table import Table
 
 from ethos.answer import Comment, Outcome
-from ethos.calls import ReadingCall, ask
-from ethos.causal import Case, Effect, passages_left_out, passages_shapley
-from ethos.embedding import Embedder, open_embedder
+from ethos.audit.influence.leave_one_out import Case, Effect, passages_left_out, passages_shapley
+from ethos.audit.influence.order import comment_order
+from ethos.audit.influence.textual import trace_by_embedding
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.influence import SENTENCES, sentence_shares
-from ethos.influence_order import comment_order
 from ethos.llm import Likelihood, Message
-from ethos.llm.local import LocalModel, Precision
+from ethos.llm.backends.transformers_local import LocalModel, Precision
+from ethos.llm.calls import ReadingCall, ask
 from ethos.llm.weights import SMOLLM2
-from ethos.modes import MODES, STAGE, Task
 from ethos.persona import Persona
+from ethos.pipeline.modes import MODES, STAGE, Task
 from ethos.pool.starter import StarterPanel, starter_panels
 from ethos.prompts import PromptSetName, prompt_set
 from ethos.scenario import Attribute, AttributeKind, Mode
-from ethos.textual import trace_by_embedding
 
 IRRELEVANT = "The price of bread rose last winter. A good loaf needs a hot oven."
 ANSWERS = ("word for word", "in other words")

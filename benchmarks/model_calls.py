@@ -23,12 +23,12 @@ from rich.table import Table
 
 from benchmarks.stock import Chat, Stock
 from ethos.llm import Request, user
-from ethos.llm.local import LocalModel, Precision
-from ethos.llm.packed import PackedLinear
+from ethos.llm.backends.transformers_local import LocalModel, Precision
+from ethos.llm.engine.packed import PackedLinear
 from ethos.llm.weights import SMOLLM2
-from ethos.options import letters
 from ethos.pool.starter import starter_panels
 from ethos.prompts import aggregation_prompts, fill, prompt_set
+from ethos.text.option_letters import letters
 
 K = 6
 SCENARIOS = 4

@@ -4,7 +4,7 @@ DIR holds a VITAL-shaped ``vital_overton_valuekaleidoscope.json``. Pseudo-person
 fifths of its situations, panels are chosen for the other fifth, five times over, so that no situation is ever on both
 sides; with ``--starter`` panels are chosen from the starter pool instead, which none of the situations went into.
 Coverage is the share of a situation's gold values, rights and duties whose cosine to some chosen core value or
-right/duty reaches 0.7 (design.md section 6). "ours" is `ethos.pool.selection.choose`, as the pool uses it.
+right/duty reaches 0.7 (design.md section 6). "ours" is `ethos.pool.retrieval.selection.choose`, as the pool uses it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rich.table import Table
 from scipy import stats
 
 from ethos.answer import DEFAULT_THRESHOLD
-from ethos.embedding import Vectors, open_embedder
+from ethos.encoders.embedder import Vectors, open_embedder
 from ethos.persona import Persona
-from ethos.pool.demand import values_at_stake
-from ethos.pool.diversity import vendi
-from ethos.pool.index import NEIGHBOURS
-from ethos.pool.selection import Candidates, choose, slots
+from ethos.pool.curation.diversity import vendi
+from ethos.pool.retrieval.demand import values_at_stake
+from ethos.pool.retrieval.index import NEIGHBOURS
+from ethos.pool.retrieval.selection import Candidates, choose, slots
 from ethos.pool.starter import starter_panels
 
 FILE = "vital_overton_valuekaleidoscope.json"

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from ethos.cleaning import digest, fold
-from ethos.embedding import Embedder, Vectors
+from ethos.encoders.embedder import Embedder, Vectors
 from ethos.persona import ATTRIBUTES, Persona
-from ethos.pool.database import Database
-from ethos.pool.rows import now, text_id
+from ethos.pool.retrieval.vectors import VectorStore
 from ethos.pool.starter import starter_panels
-from ethos.pool.vectors import VectorStore
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.rows import now, text_id
+from ethos.text.cleaning import digest, fold
 
 PANEL = 6
 BLOCK = 20_000  # scenarios of one transaction

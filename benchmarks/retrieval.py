@@ -28,11 +28,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.pools import fill
-from ethos.embedding import Embedder, SentenceEmbedder, Vectors, open_embedder
+from ethos.encoders.embedder import Embedder, SentenceEmbedder, Vectors, open_embedder
 from ethos.persona import ATTRIBUTES
-from ethos.pool.retrieval import Pool
+from ethos.pool.pool import Pool
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Link
+from ethos.pool.storage.values import Link
 from ethos.scenario import Scenario
 
 K = 6

@@ -1,8 +1,9 @@
 """Search alone, from a thousand vectors to a million: ``python -m benchmarks.scale [--sizes 1000,10000] [--json]``.
 
-Each size and kind of index runs in a process of its own, so that its memory is its own: `ethos.pool.nearest.Nearest`
-beside FAISS's plain `IndexFlatIP`, over the vectors of `benchmarks.pools.cloud`. Queries are vectors of the same kind
-that the index does not hold; recall is the share of the true 200 nearest that it finds.
+Each size and kind of index runs in a process of its own, so that its memory is its own:
+`ethos.pool.retrieval.neighbours.Nearest` beside FAISS's plain `IndexFlatIP`, over the vectors of
+`benchmarks.pools.cloud`. Queries are vectors of the same kind that the index does not hold; recall is the share of the
+true 200 nearest that it finds.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.pools import Cloud
-from ethos.embedding import Vectors, open_embedder
-from ethos.pool.nearest import Nearest
+from ethos.encoders.embedder import Vectors, open_embedder
+from ethos.pool.retrieval.neighbours import Nearest
 
 FOUND = 200  # neighbours a query asks for
 KINDS = ("Nearest", "IndexFlatIP")

@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ethos.llm import Message, Request
-from ethos.llm.quiet import quietly
+from ethos.llm.library_output import quietly
 from ethos.llm.weights import SMOLLM2, language_model_weights
-from ethos.options import gather, letters
+from ethos.text.option_letters import gather, letters
 
 Chat = tuple[Message, ...]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from ethos.cli.answer import answer
-from ethos.cli.audit import audit
-from ethos.cli.evaluate import evaluate
-from ethos.cli.pool import pool
-from ethos.cli.upkeep import doctor
+from ethos.cli.answer.command import answer
+from ethos.cli.audit.group import audit
+from ethos.cli.evaluate.group import evaluate
+from ethos.cli.pool.group import pool
+from ethos.cli.pool.maintenance import doctor
 from ethos.errors import EthosError
 
 EXIT_ERROR = 1

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from ethos.llm.opening import DEFAULT_MODEL, PRECISIONS, Endpoint
+from ethos.pipeline.settings import Settings, default_pool
 from ethos.prompts import PromptSetName
-from ethos.settings import Settings, default_pool
-from ethos.withholding import Content
+from ethos.text.withholding import Content
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from ethos.answer import Answer, Sourcing
     from ethos.errors import EthosError
     from ethos.persona import Persona
-    from ethos.pipeline import Ethos
+    from ethos.pipeline.ethos import Ethos
+    from ethos.pipeline.settings import Settings
     from ethos.scenario import Attribute, Mode, Scenario
-    from ethos.settings import Settings
 
 __all__ = [
     "Answer",
@@ -31,12 +31,12 @@ __all__ = [
 _HOMES = {
     "Answer": "ethos.answer",
     "Attribute": "ethos.scenario",
-    "Ethos": "ethos.pipeline",
+    "Ethos": "ethos.pipeline.ethos",
     "EthosError": "ethos.errors",
     "Mode": "ethos.scenario",
     "Persona": "ethos.persona",
     "Scenario": "ethos.scenario",
-    "Settings": "ethos.settings",
+    "Settings": "ethos.pipeline.settings",
     "Sourcing": "ethos.answer",
 }
 

@@ -2,7 +2,7 @@
 
 Arithmetic on what an answer already has: no model call. Distributional: leave one out, exactly. Steerable: the
 probability of being selected. Overton: which comment each sentence of the answer is nearest to in meaning. What the
-other methods find (`ethos.influence_methods`) has the same shape, an `Attribution`.
+other methods find (`ethos.audit.influence.methods`) has the same shape, an `Attribution`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from syntok import segmenter
 from syntok.tokenizer import Tokenizer
 
-from ethos.embedding import Embedder
+from ethos.encoders.embedder import Embedder
 
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
 
-from ethos.cleaning import MAX_ATTRIBUTE_CHARACTERS, clean_line, digest, fold
 from ethos.errors import InputError
+from ethos.text.cleaning import MAX_ATTRIBUTE_CHARACTERS, clean_line, digest, fold
 
 
 class OriginKind(StrEnum):

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ethos.cleaning import MAX_OPTION_CHARACTERS, MAX_SCENARIO_CHARACTERS, clean, clean_line, digest, fold
 from ethos.errors import InputError
-from ethos.options import LETTERS, MAX_OPTIONS, split_options, written
+from ethos.text.cleaning import MAX_OPTION_CHARACTERS, MAX_SCENARIO_CHARACTERS, clean, clean_line, digest, fold
+from ethos.text.option_letters import LETTERS, MAX_OPTIONS, split_options, written
 
 
 class Mode(StrEnum):

@@ -7,7 +7,7 @@ from pathlib import Path
 from alembic import context
 from sqlalchemy import Connection, create_engine
 
-from ethos.pool.schema import Base
+from ethos.pool.storage.schema import Base
 
 
 def migrate(connection: Connection) -> None:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from ethos.drafts import Brief, Draft
-from ethos.generation import fill_drafts
+from ethos.generation.drafts import Brief, Draft
+from ethos.generation.generate import fill_drafts
 from ethos.llm import LanguageModel
 from ethos.persona import OriginKind
-from ethos.pool.leases import POLL, Held, Leases, panel_key
-from ethos.pool.record import Record
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin, Placed
+from ethos.pool.pool import Pool
+from ethos.pool.storage.leases import POLL, Held, Leases, panel_key
+from ethos.pool.storage.record import Record
+from ethos.pool.storage.values import Origin, Placed
 from ethos.prompts import PromptSet
 from ethos.scenario import Scenario
 

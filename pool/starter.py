@@ -11,8 +11,8 @@ from functools import cache
 from importlib.resources import files
 
 from ethos.persona import OriginKind, Persona
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin
+from ethos.pool.pool import Pool
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 SOURCE = "Ethos starter pool, version 1"

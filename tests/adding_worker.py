@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ethos.embedding import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import EmbedderIdentity, Vectors
 from ethos.persona import OriginKind, Persona
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin
+from ethos.pool.pool import Pool
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 TOGETHER = 15  # personas of one scenario

@@ -19,15 +19,15 @@ import pytest
 from replies import persona_reply
 
 from ethos import Ethos, Scenario
-from ethos.calls import Failure
-from ethos.influence_methods import Method, find_influence
-from ethos.llm.scripted import ScriptedModel
+from ethos.audit.influence.methods import Method, find_influence
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.llm.calls import Failure
 from ethos.llm.weights import SMOLLM2
-from ethos.pool.duplicates import Pair, merge
-from ethos.pool.lifecycle import Status, mark
+from ethos.pool.curation.duplicates import Pair, merge
+from ethos.pool.curation.lifecycle import Status, mark
 
 if TYPE_CHECKING:
-    from ethos.llm.local import LocalModel
+    from ethos.llm.backends.transformers_local import LocalModel
 
 # Ends by itself when its input closes, so that an aborted test run leaves no server behind. One thread, since
 # llama.cpp's threads wait for each other by spinning: two on two busy cores are hundreds of times slower.
@@ -93,7 +93,9 @@ def _wait_until_loaded(address: str) -> None:
 @pytest.fixture(scope="session")
 def model() -> LocalModel:
     """The shipped model in float32, where a batch promises the texts of its rows alone; loaded once for all."""
-    from ethos.llm.local import LocalModel  # late: torch, which most processes that load this file do without
+    from ethos.llm.backends.transformers_local import (
+        LocalModel,  # late: torch, which most processes that load this file do without
+    )
 
     return LocalModel(SMOLLM2, "float32")
 
@@ -127,7 +129,7 @@ def _fault_server() -> ModuleType:
 @pytest.fixture
 def make_model() -> Iterator[Callable[..., Any]]:
     """Makes an `EndpointModel` named "m" for an address; closed after the test."""
-    from ethos.llm.endpoint import EndpointModel
+    from ethos.llm.backends.endpoint import EndpointModel
 
     made: list[EndpointModel] = []
 

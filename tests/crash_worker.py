@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import event
 
-from ethos.embedding import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import EmbedderIdentity, Vectors
 from ethos.persona import OriginKind, Persona
-from ethos.pool import index, nearest, snapshot
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin, Placed
+from ethos.pool.pool import Pool
+from ethos.pool.retrieval import index, snapshot
+from ethos.pool.retrieval import neighbours as nearest
+from ethos.pool.storage.values import Origin, Placed
 from ethos.scenario import Scenario
 
 K = 2

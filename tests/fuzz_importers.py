@@ -19,10 +19,10 @@ import atheris
 
 with atheris.instrument_imports(include=["ethos"]):
     from ethos.errors import InputError
-    from ethos.pool.exchange_decode import decode, limit_memory
-    from ethos.pool.exchange_lines import json_lines
-    from ethos.pool.exchange_parquet import REFUSED, write_parquet
-    from ethos.pool.exchange_rows import row_of, vector_text
+    from ethos.pool.exchange.json_lines import json_lines
+    from ethos.pool.exchange.parquet import REFUSED, write_parquet
+    from ethos.pool.exchange.parquet_decoding import decode, limit_memory
+    from ethos.pool.exchange.rows import row_of, vector_text
     from ethos.pool.starter import starter_panels
 
 _MEMORY = 2**30  # bytes; the corpus is in it as well

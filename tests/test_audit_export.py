@@ -20,15 +20,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prov.model import ProvDerivation, ProvDocument
 
 from ethos import Answer, Ethos, Settings
-from ethos.audit_export import export
+from ethos.audit.export import export
+from ethos.audit.provenance import document, write
 from ethos.cli import main
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import EthosError, InputError, ModelError
 from ethos.llm import Request
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.llm.opening import Endpoint
-from ethos.llm.scripted import ScriptedModel
-from ethos.provenance import document, write
-from ethos.spans import CONTENT
+from ethos.llm.telemetry import CONTENT
 
 KEY = "sk-canary-6f1d2c9ab4"
 SITUATION = "Getting a flu vaccine every winter"
@@ -264,7 +264,10 @@ def test_a_call_that_fails_is_a_span_that_says_only_which_error(
 def test_nothing_is_imported_for_those_who_collect_no_spans() -> None:
     from subprocess import run
 
-    code = "import sys, ethos.stages, ethos.calls; assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
+    code = (
+        "import sys, ethos.pipeline.stages, ethos.llm.calls\n"
+        "assert not [m for m in sys.modules if m.startswith('opentelemetry')]"
+    )
     assert run([sys.executable, "-c", code], check=False).returncode == 0
 
 

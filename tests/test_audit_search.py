@@ -15,21 +15,21 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ethos import Answer, Ethos, Settings
-from ethos.audit_diff import diff
-from ethos.audit_plot import plot
-from ethos.audit_stats import stats
+from ethos.audit.comparison import diff
+from ethos.audit.plot import plot
+from ethos.audit.statistics import stats
 from ethos.cli import main
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError
 from ethos.llm import Request
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona
-from ethos.pool.database import FILE, Database
-from ethos.pool.lifecycle import Status, mark
-from ethos.pool.search import FILE as WORDS
-from ethos.pool.search import Filter, Hit, search
-from ethos.pool.store import Origin
-from ethos.pool.upkeep import backup, restore
+from ethos.pool.curation.lifecycle import Status, mark
+from ethos.pool.maintenance.full_text import FILE as WORDS
+from ethos.pool.maintenance.full_text import Filter, Hit, search
+from ethos.pool.maintenance.upkeep import backup, restore
+from ethos.pool.storage.database import FILE, Database
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 NURSE = Persona("Ward Nurse", "Safety", "Care ethics", "Duty of care", "Concern", "Nurse on a night ward")

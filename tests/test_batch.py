@@ -16,16 +16,16 @@ from replies import persona_reply
 
 from ethos import Answer, Attribute, Ethos, EthosError, Mode, Scenario, Settings
 from ethos.answer import Source
-from ethos.batch import TOGETHER, BatchReport, Row, answer_rows, failures_of, rows_of
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError, ModelError
 from ethos.llm import LanguageModel, Message, Request
-from ethos.llm.local import LocalModel
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.llm.backends.transformers_local import LocalModel
 from ethos.persona import OriginKind
+from ethos.pipeline.batch import TOGETHER, BatchReport, Row, answer_rows, failures_of, rows_of
+from ethos.pipeline.scenario_files import Item, read_items
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Origin, Placed
-from ethos.scenario_files import Item, read_items
+from ethos.pool.storage.values import Origin, Placed
 
 NURSES = Scenario("Should flu vaccines be required of nurses?", ("Yes", "No"))
 # Of unlike topics, since scenarios that are answered side by side do not share what is invented for them.

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.pools import PANEL, Cloud, fill
-from ethos.embedding import open_embedder
+from ethos.encoders.embedder import open_embedder
 from ethos.persona import ATTRIBUTES, OriginKind, Persona, clashes
-from ethos.pool.database import Database
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin
+from ethos.pool.pool import Pool
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 TABLES = ("personas", "scenarios", "changes", "embeddings")

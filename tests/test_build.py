@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from replies import persona_reply
 
-from ethos.drafts import Brief, Draft
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import ModelError
-from ethos.generation import MAX_ATTEMPTS, generate_personas
+from ethos.generation.drafts import Brief, Draft
+from ethos.generation.generate import MAX_ATTEMPTS, generate_personas
 from ethos.llm import LanguageModel, Message, Request
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona, clashes
 from ethos.pool.build import BuildReport, build
-from ethos.pool.record import Record
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin
+from ethos.pool.pool import Pool
+from ethos.pool.storage.record import Record
+from ethos.pool.storage.values import Origin
 from ethos.prompts import PromptSetName, prompt_set
 from ethos.scenario import Scenario
 

@@ -13,15 +13,15 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 from ethos.cli import main
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError
 from ethos.persona import OriginKind, Persona
-from ethos.pool.calibration import NEVER, Calibration, Target, Trial, calibration, interval, required_coverage
-from ethos.pool.gate import admit
-from ethos.pool.retrieval import Pool
-from ethos.pool.selection import Chosen
+from ethos.pool.pool import Pool
+from ethos.pool.retrieval.calibration import NEVER, Calibration, Target, Trial, calibration, interval, required_coverage
+from ethos.pool.retrieval.gate import admit
+from ethos.pool.retrieval.selection import Chosen
 from ethos.pool.starter import install
-from ethos.pool.store import Origin, Placed
+from ethos.pool.storage.values import Origin, Placed
 from ethos.scenario import Scenario
 
 CURATED = Origin(OriginKind.CURATED)
@@ -196,7 +196,7 @@ def test_a_pool_that_outgrew_its_calibration_demands_nothing(
     pool.calibrate(strict)
     assert pool.holds(strict)
     assert pool.retrieve(ASKED, 2).gate.required == NEVER
-    monkeypatch.setattr("ethos.pool.index.DENSE", 1)  # from which size on fewer neighbours are looked at
+    monkeypatch.setattr("ethos.pool.retrieval.index.DENSE", 1)  # from which size on fewer neighbours are looked at
     assert not pool.holds(strict)
     assert pool.retrieve(ASKED, 2).gate.required == 0.0
     shown = CliRunner().invoke(main, ["pool", "stats", "--pool", str(pool.database.folder)])

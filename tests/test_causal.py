@@ -16,16 +16,16 @@ from replies import persona_reply
 
 from ethos import Ethos
 from ethos.answer import Answer
-from ethos.causal import shapley
-from ethos.embedding import Embedder, open_embedder
+from ethos.audit.influence.leave_one_out import shapley
+from ethos.audit.influence.methods import Method, agreement, find_influence, influences
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import ConfigurationError, InputError
 from ethos.influence import Attribution
-from ethos.influence_methods import Method, agreement, find_influence, influences
 from ethos.llm import Likelihood, Message, Request, scoring, user
-from ethos.llm.endpoint import EndpointModel
-from ethos.llm.local import LocalModel
-from ethos.llm.scripted import ScriptedModel
-from ethos.settings import Settings
+from ethos.llm.backends.endpoint import EndpointModel
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.llm.backends.transformers_local import LocalModel
+from ethos.pipeline.settings import Settings
 
 SHOT = "Getting a flu vaccine every winter"
 OPTIONS = ("Yes", "No", "Unsure")

@@ -11,7 +11,7 @@ import pytest
 
 from ethos.errors import ConfigurationError, EthosError, ModelError
 from ethos.llm import ModelIdentity, Request, user
-from ethos.llm.endpoint import EndpointModel
+from ethos.llm.backends.endpoint import EndpointModel
 
 KEY = "sk-test-canary"  # what make_model sends
 HELLO = Request(user("Hello"), max_tokens=16, temperature=0.0, seed=1)

@@ -14,10 +14,10 @@ from types import ModuleType
 
 import pytest
 
-from ethos.pool.database import Database
-from ethos.pool.retrieval import Pool
-from ethos.pool.snapshot import FOLDER
-from ethos.pool.verify import verify
+from ethos.pool.maintenance.verification import verify
+from ethos.pool.pool import Pool
+from ethos.pool.retrieval.snapshot import FOLDER
+from ethos.pool.storage.database import Database
 from ethos.scenario import Scenario
 
 WORKER = Path(__file__).with_name("crash_worker.py")

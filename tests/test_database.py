@@ -16,8 +16,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect
 
 from ethos.errors import PoolDamaged, PoolError, PoolTooNew
-from ethos.pool.database import Database
-from ethos.pool.schema import Base
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.schema import Base
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 _OPENER = """
 import sys
 from pathlib import Path
-from ethos.pool.database import Database
+from ethos.pool.storage.database import Database
 print("ready", flush=True)
 for line in sys.stdin:
     try:

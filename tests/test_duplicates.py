@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethos.cli import main
-from ethos.embedding import Embedder, EmbedderIdentity, Vectors, open_embedder
+from ethos.encoders.embedder import Embedder, EmbedderIdentity, Vectors, open_embedder
 from ethos.errors import InputError
 from ethos.persona import OriginKind, Persona, clashes
-from ethos.pool.duplicates import COSINE, OVERLAP, merge, merges, overlap, undo
-from ethos.pool.index import ScenarioIndex
-from ethos.pool.lifecycle import Status, history, mark
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin, Placed
-from ethos.pool.vectors import VectorStore
+from ethos.pool.curation.duplicates import COSINE, OVERLAP, find_duplicates, merge, merges, overlap, undo
+from ethos.pool.curation.lifecycle import Status, history, mark
+from ethos.pool.pool import Pool
+from ethos.pool.retrieval.index import ScenarioIndex
+from ethos.pool.retrieval.vectors import VectorStore
+from ethos.pool.storage.values import Origin, Placed
 from ethos.scenario import Scenario
 
 CURATED = Origin(OriginKind.CURATED)
@@ -92,7 +92,7 @@ def born(pool: Pool, persona: Persona, year: int) -> None:
 
 
 def found(pool: Pool) -> list[tuple[Persona, Persona]]:
-    return [(pair.kept, pair.duplicate) for pair in pool.duplicates()]
+    return [(pair.kept, pair.duplicate) for pair in find_duplicates(pool)]
 
 
 def links(pool: Pool) -> set[tuple[str, str]]:
@@ -118,13 +118,13 @@ def test_a_pair_agrees_in_meaning_and_in_words(
     assert (float(one @ two) >= COSINE, overlap(NURSE, other) >= OVERLAP) == (near, alike)
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [other], CURATED)
-    assert len(pool.duplicates()) == (near and alike)
+    assert len(find_duplicates(pool)) == (near and alike)
 
 
 def test_a_pair_says_how_alike_its_two_are(pool: Pool, embedder: Embedder) -> None:
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [AGAIN], GENERATED)
-    [pair] = pool.duplicates()
+    [pair] = find_duplicates(pool)
     one, two = embedder.encode([NURSE.line, AGAIN.line])
     assert pair.cosine == pytest.approx(float(one @ two), abs=1e-5)
     assert pair.overlap == pytest.approx(23 / 24)  # "very" is new
@@ -181,7 +181,7 @@ def merged(pool: Pool) -> Pool:
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [AGAIN, RANCHER, ELDER], GENERATED, placed(RANCHER, AGAIN, ELDER))
     pool.retrieve(NEAR_ORGANS, 3)  # the index is open, and must follow
-    merge(pool.database, pool.duplicates())
+    merge(pool.database, find_duplicates(pool))
     return pool
 
 
@@ -214,10 +214,10 @@ def test_undoing_a_merge_restores_all_that_was(pool: Pool, embedder: Embedder) -
     def seen(by: Pool) -> object:
         asked = [(scenario, k) for scenario in (VACCINE, ORGANS, NEAR_ORGANS) for k in (1, 2, 3)]
         given_ = [(found.members, found.gate, found.uncovered) for found in (by.retrieve(*one) for one in asked)]
-        return given_, by.store.links(), by.store.personas(), by.duplicates()
+        return given_, by.store.links(), by.store.personas(), find_duplicates(by)
 
     before = seen(pool)
-    [pair] = pool.duplicates()
+    [pair] = find_duplicates(pool)
     merge(pool.database, [pair])
     assert merges(pool.database) != []
     assert seen(pool) != before
@@ -261,10 +261,10 @@ def test_several_who_say_the_same_become_one_and_nobody_stands_for_a_stand_in(po
     # A search takes the nearest pair first. Whoever stands for another is kept, though it be the younger from then on,
     # and though the other be written by a person.
     assert found(pool) == [(AGAIN, NURSE), (AGAIN, ONCE_MORE)]
-    merge(pool.database, pool.duplicates())
+    merge(pool.database, find_duplicates(pool))
     pool.add(scenarios[3], [ANGRY], CURATED)
     assert found(pool) == [(AGAIN, ANGRY)]
-    merge(pool.database, pool.duplicates())
+    merge(pool.database, find_duplicates(pool))
     assert links(pool) == {(AGAIN.id, scenario.situation) for scenario in scenarios}
     assert found(pool) == []
 
@@ -273,7 +273,7 @@ def test_two_who_both_stand_for_others_are_left_alone(merged: Pool) -> None:
     mark(merged.database, [NURSE.id], Status.QUARANTINED, "a test")
     merged.add(Scenario("Wearing a mask on the bus"), [ONCE_MORE], GENERATED)
     merged.add(Scenario("Vaping at school"), [ANGRY], GENERATED)
-    merge(merged.database, merged.duplicates())
+    merge(merged.database, find_duplicates(merged))
     mark(merged.database, [NURSE.id], Status.ACTIVE, "a test")
     assert len(merges(merged.database)) == 2
     assert found(merged) == []
@@ -288,7 +288,7 @@ def test_two_merges_at_once_do_not_repeat_an_attribute_in_a_panel(pool: Pool) ->
     for scenario, persona in ((VACCINE, NURSE), (NEAR_ORGANS, concerned)):
         pool.add(scenario, [persona], CURATED)
     pool.add(ORGANS, [ANGRY, steady], GENERATED, placed(ANGRY, steady))
-    merge(pool.database, pool.duplicates())
+    merge(pool.database, find_duplicates(pool))
     one, two = panel(pool, ORGANS, 2)
     assert clashes(one, [two]) == []
 
@@ -297,7 +297,7 @@ def test_a_merge_does_not_repeat_an_attribute_of_a_member_who_comes_back(pool: P
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [ANGRY, UNITED], GENERATED, placed(ANGRY, UNITED))
     mark(pool.database, [UNITED.id], Status.QUARANTINED, "a test")
-    merge(pool.database, pool.duplicates())
+    merge(pool.database, find_duplicates(pool))
     mark(pool.database, [UNITED.id], Status.ACTIVE, "looked at")
     one, two = panel(pool, ORGANS, 2)
     assert clashes(one, [two]) == []
@@ -306,13 +306,13 @@ def test_a_merge_does_not_repeat_an_attribute_of_a_member_who_comes_back(pool: P
 def test_two_of_one_scenario_do_not_become_one_through_a_third(pool: Pool) -> None:
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [AGAIN, ONCE_MORE], GENERATED)
-    assert len(pool.duplicates()) == 1
+    assert len(find_duplicates(pool)) == 1
 
 
 def test_a_pair_whose_kept_persona_was_retired_meanwhile_brings_nobody_back(pool: Pool) -> None:
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [AGAIN], GENERATED)
-    pairs = pool.duplicates()
+    pairs = find_duplicates(pool)
     mark(pool.database, [NURSE.id], Status.RETIRED, "a test")
     merge(pool.database, pairs)
     assert NURSE.id not in {persona_id for persona_id, _ in links(pool)}
@@ -343,7 +343,7 @@ def test_opposite_duties_are_no_duplicates(pool: Pool, right: str, opposite: str
 def test_the_command_shows_merges_lists_and_undoes(pool: Pool, run: Callable[..., Result]) -> None:
     pool.add(VACCINE, [NURSE], CURATED)
     pool.add(ORGANS, [AGAIN], GENERATED)
-    [pair] = pool.duplicates()  # also stores the vectors, so that the commands need no model
+    [pair] = find_duplicates(pool)  # also stores the vectors, so that the commands need no model
     dry = run("pool", "dedupe", "--dry-run", "--json")
     assert (dry.exit_code, json.loads(dry.stdout)) == (0, [pair.as_dict()])
     assert run("pool", "dedupe", "--list").stdout == "0 pairs stand.\n"
@@ -446,7 +446,7 @@ def apply(pool: Pool, model: Model, verb: str, persona_id: str, some: int) -> No
     """
     merged = persona_id in model.kept
     if verb == "merge":
-        pairs = [pair for bit, pair in enumerate(pool.duplicates()) if some >> bit & 1]
+        pairs = [pair for bit, pair in enumerate(find_duplicates(pool)) if some >> bit & 1]
         merge(pool.database, pairs)
         model.kept |= {pair.duplicate.id: pair.kept.id for pair in pairs}
         model.status |= {pair.duplicate.id: Status.RETIRED for pair in pairs}

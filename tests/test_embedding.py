@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ethos.embedding import Embedder, SentenceEmbedder, open_embedder
+from ethos.encoders.embedder import Embedder, SentenceEmbedder, open_embedder
 from ethos.errors import ConfigurationError
 from ethos.llm.weights import MINILM, embedder_weights
 from ethos.pool.starter import starter_panels
@@ -55,7 +55,7 @@ ODD_TEXTS = [
 
 ENCODE_ALONE = """
 import json, sys
-from ethos.embedding import open_embedder
+from ethos.encoders.embedder import open_embedder
 vectors = open_embedder().encode(["Should a hospital tell a dying patient the truth?"])
 print(json.dumps({"shape": vectors.shape, "modules": sorted(sys.modules)}))
 """

@@ -13,7 +13,7 @@ import pytest
 
 from ethos.errors import ConfigurationError, ModelError, UnreadableReply
 from ethos.llm import LanguageModel, Request, StreamingModel, schema_text, user
-from ethos.llm.endpoint import EndpointModel
+from ethos.llm.backends.endpoint import EndpointModel
 
 TOPICS = ("vaccines", "organ donation", "hospice care", "home birth", "faith healing", "alcohol")
 

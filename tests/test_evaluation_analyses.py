@@ -11,20 +11,20 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ethos.cli.evaluate_report import pool_size_command
-from ethos.embedding import Embedder, open_embedder
+from ethos.cli.evaluate.report import pool_size_command
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError
-from ethos.evaluation import persona_diversity as persona_diversity_module
-from ethos.evaluation.analyses import GRIDS, Variant, attribute_grid, grid, size_grid
-from ethos.evaluation.costs import REST, cost, versus
-from ethos.evaluation.loading import load_task
+from ethos.evaluation.analyses import persona_diversity as persona_diversity_module
+from ethos.evaluation.analyses.ablations import GRIDS, Variant, attribute_grid, grid, size_grid
+from ethos.evaluation.analyses.costs import REST, cost, versus
+from ethos.evaluation.analyses.ngrams import diversity, ngrams, words
+from ethos.evaluation.analyses.paper_figures import paper
+from ethos.evaluation.analyses.persona_diversity import NO_TOPIC, find_failures, find_topics, persona_diversity
+from ethos.evaluation.analyses.pool_size import Size, grow, pseudo_personas
 from ethos.evaluation.methods import MethodSettings
-from ethos.evaluation.ngrams import diversity, ngrams, words
-from ethos.evaluation.paper_figures import paper
-from ethos.evaluation.persona_diversity import NO_TOPIC, find_failures, find_topics, persona_diversity
-from ethos.evaluation.pool_size import Size, grow, pseudo_personas
-from ethos.evaluation.prediction import Prediction
-from ethos.evaluation.task import Task
+from ethos.evaluation.tasks.loading import load_task
+from ethos.evaluation.tasks.prediction import Prediction
+from ethos.evaluation.tasks.task import Task
 from ethos.persona import ATTRIBUTES, LABELS, Persona
 from ethos.pool.starter import starter_panels
 from ethos.scenario import Scenario

@@ -12,16 +12,16 @@ from click.testing import CliRunner
 
 from ethos.cli import main
 from ethos.errors import ConfigurationError, InputError
-from ethos.evaluation.configuration import SETTINGS, Configuration, load_configuration, read_configuration, shipped
-from ethos.evaluation.judging import all_judgements
+from ethos.evaluation.analyses.paper_figures import paper
+from ethos.evaluation.judging.pairwise import all_judgements
 from ethos.evaluation.methods import MethodSettings
-from ethos.evaluation.paper_figures import paper
-from ethos.evaluation.reproduction import opener, reproduce
-from ethos.evaluation.task import TaskName
-from ethos.evaluation.task_files import task_file
+from ethos.evaluation.runs.configuration import SETTINGS, Configuration, load_configuration, read_configuration, shipped
+from ethos.evaluation.runs.reproduction import opener, reproduce
+from ethos.evaluation.tasks.files import task_file
+from ethos.evaluation.tasks.task import TaskName
 from ethos.llm import Request
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.llm.opening import Endpoint
-from ethos.llm.scripted import ScriptedModel
 from ethos.prompts import PromptSetName
 
 EMBEDDED = "transformers:HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -264,7 +264,7 @@ def test_a_run_with_failures_is_reported_and_ends_with_code_3(
 ) -> None:
     # A real model cannot be made to write nothing.
     model = ScriptedModel(lambda request: "", lambda prompt: {"A": 0.5, "B": 0.5})
-    monkeypatch.setattr("ethos.evaluation.reproduction.open_model", lambda *_: model)
+    monkeypatch.setattr("ethos.evaluation.runs.reproduction.open_model", lambda *_: model)
     path, out = tmp_path / "mine.toml", tmp_path / "out"
     path.write_text(
         'table = "3"\ntitle = "Mine"\nmethods = ["vanilla"]\nmodels = ["transformers:mine"]\n'

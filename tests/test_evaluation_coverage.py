@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ethos.cli.evaluate_score import score_command
-from ethos.embedding import open_embedder
-from ethos.entailment import EntailmentModel
+from ethos.cli.evaluate.score import score_command
+from ethos.encoders.embedder import open_embedder
+from ethos.encoders.entailment import EntailmentModel
 from ethos.errors import ConfigurationError
-from ethos.evaluation.coverage import embedding_coverage, value_coverage
-from ethos.evaluation.loading import task_of
-from ethos.evaluation.prediction import Prediction
-from ethos.evaluation.scoring import Judges, Score, score
-from ethos.evaluation.task import GoldValue, Task
+from ethos.evaluation.metrics.coverage import embedding_coverage, value_coverage
+from ethos.evaluation.metrics.scoring import Judges, Score, score
+from ethos.evaluation.tasks.loading import task_of
+from ethos.evaluation.tasks.prediction import Prediction
+from ethos.evaluation.tasks.task import GoldValue, Task
 
 GOLD = (
     GoldValue("Right to life", "Everyone may live, and nobody may take that away."),

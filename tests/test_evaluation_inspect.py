@@ -19,9 +19,9 @@ from inspect_ai.model._model_output import ChatCompletionChoice, Logprob, Logpro
 from inspect_ai.util import registry_info
 
 from ethos.errors import InputError
-from ethos.evaluation import inspect_tasks
-from ethos.evaluation.inspect_scorers import ROW
-from ethos.evaluation.prediction import OWN
+from ethos.evaluation.inspect_ai import tasks as inspect_tasks
+from ethos.evaluation.inspect_ai.scorers import ROW
+from ethos.evaluation.tasks.prediction import OWN
 
 # inspect_ai 0.3.285 calls tenacity as an older version was called, and leaves streams of its event loop unclosed.
 pytestmark = [

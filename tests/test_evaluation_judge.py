@@ -13,17 +13,25 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ethos.cli.evaluate_report import annotate_command, judge_command
+from ethos.cli.evaluate.report import annotate_command, judge_command
 from ethos.errors import InputError, ModelError
-from ethos.evaluation.agreement import agreement, fleiss_kappa
-from ethos.evaluation.annotation import COLUMNS, Sheet, read_key, read_sheet, write_sheet
-from ethos.evaluation.annotation_files import keep_new, write_new
-from ethos.evaluation.judge import Judgement, Pair, Verdict, judge, read_verdict, tally
-from ethos.evaluation.judging import Comparison, all_judgements, answers_of, keep, left_over, pairs_of, read_judgements
-from ethos.evaluation.loading import load_task
-from ethos.evaluation.runner import Plan, run_evaluation
+from ethos.evaluation.judging.agreement import agreement, fleiss_kappa
+from ethos.evaluation.judging.annotation import COLUMNS, Sheet, read_key, read_sheet, write_sheet
+from ethos.evaluation.judging.annotation_files import keep_new, write_new
+from ethos.evaluation.judging.judge import Judgement, Pair, Verdict, judge, read_verdict, tally
+from ethos.evaluation.judging.pairwise import (
+    Comparison,
+    all_judgements,
+    answers_of,
+    keep,
+    left_over,
+    pairs_of,
+    read_judgements,
+)
+from ethos.evaluation.runs.runner import Plan, run_evaluation
+from ethos.evaluation.tasks.loading import load_task
 from ethos.llm import Request, opening
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 
 PAIRS = [Pair(str(i), f"Question {i}?", f"good answer {i}", f"bad answer {i}") for i in range(10)]
 MODEL = "scripted:m"

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethos.errors import InputError
-from ethos.evaluation.gold import read_distribution
-from ethos.evaluation.loading import load_task, sample
-from ethos.evaluation.prediction import Prediction
-from ethos.evaluation.task import GoldValue, Item, Oddity, Task, TaskName
+from ethos.evaluation.tasks.gold import read_distribution
+from ethos.evaluation.tasks.loading import load_task, sample
+from ethos.evaluation.tasks.prediction import Prediction
+from ethos.evaluation.tasks.task import GoldValue, Item, Oddity, Task, TaskName
 from ethos.scenario import Attribute, AttributeKind
 
 POLL = "Question: Is the tap water in your town safe?\nOptions: A. Yes B. No\nAnswer:"
@@ -253,7 +253,7 @@ FIELDS = (
 @settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON), max_size=4), st.sampled_from(TaskName))
 def test_whatever_a_row_holds_it_becomes_an_item_or_is_left_out(rows: list[dict[str, Any]], name: TaskName) -> None:
-    from ethos.evaluation.loading import task_of
+    from ethos.evaluation.tasks.loading import task_of
 
     sound = {
         TaskName.OVERTON_VALUES: OVERTON_ROW,

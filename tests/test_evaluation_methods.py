@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from ethos import Attribute, EthosError, Mode, Scenario
 from ethos.errors import ConfigurationError, InputError, ModelError, UnreadableReply
-from ethos.evaluation.communities import read_communities
 from ethos.evaluation.methods import Method, MethodSettings, Workshop
+from ethos.evaluation.methods.communities import read_communities
 from ethos.evaluation.methods.permuted import Permuted, order_of, reordered
 from ethos.evaluation.methods.registry import METHODS, method
-from ethos.evaluation.prediction import Prediction
+from ethos.evaluation.tasks.prediction import Prediction
 from ethos.llm import Message, Request
-from ethos.llm.scripted import ScriptedModel
-from ethos.options import LETTERS, written
-from ethos.pool.retrieval import Pool
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.pool.pool import Pool
 from ethos.prompts import baseline_prompts
+from ethos.text.option_letters import LETTERS, written
 
 VALUE_QUESTION = (
     "Question: given a situation and a relevant value, right, or duty, does the value/right/duty support, oppose, or "

@@ -15,8 +15,8 @@ from scipy.spatial.distance import jensenshannon
 from sklearn import metrics as sklearn_metrics
 
 from ethos.errors import InputError
-from ethos.evaluation import metrics
-from ethos.evaluation.intervals import Estimate, mean_interval, paired_difference, rate_interval
+from ethos.evaluation.metrics import metrics
+from ethos.evaluation.metrics.intervals import Estimate, mean_interval, paired_difference, rate_interval
 
 LABELS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)
 SHARES = st.floats(0, 1).map(lambda share: round(share, 6))

@@ -13,31 +13,31 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from ethos.cli.evaluate_report import report_command
-from ethos.embedding import Embedder, open_embedder
+from ethos.cli.evaluate.report import report_command
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError, ModelError
-from ethos.evaluation.intervals import mean_interval
-from ethos.evaluation.judge import Judgement, Verdict
-from ethos.evaluation.judging import Comparison
-from ethos.evaluation.judging import keep as keep_judgements
-from ethos.evaluation.loading import load_task
+from ethos.evaluation.analyses.paper_figures import family, paper
+from ethos.evaluation.analyses.pool_size import Size
+from ethos.evaluation.judging.judge import Judgement, Verdict
+from ethos.evaluation.judging.pairwise import Comparison
+from ethos.evaluation.judging.pairwise import keep as keep_judgements
 from ethos.evaluation.methods import MethodSettings
-from ethos.evaluation.paper_figures import family, paper
-from ethos.evaluation.pool_size import Size
-from ethos.evaluation.report import make_report, write_report
-from ethos.evaluation.report_data import gather, short_model
-from ethos.evaluation.report_page import MARK, markdown, plain
-from ethos.evaluation.report_run import billions
-from ethos.evaluation.run_folder import results_file
-from ethos.evaluation.runner import Plan, run_evaluation
-from ethos.evaluation.scoring import Judges
-from ethos.evaluation.task import Task, TaskName
+from ethos.evaluation.metrics.intervals import mean_interval
+from ethos.evaluation.metrics.scoring import Judges
+from ethos.evaluation.report.data import gather, short_model
+from ethos.evaluation.report.page import MARK, markdown, plain
+from ethos.evaluation.report.report import make_report, write_report
+from ethos.evaluation.report.run import billions
+from ethos.evaluation.runs.runner import Plan, run_evaluation
+from ethos.evaluation.tasks.loading import load_task
+from ethos.evaluation.tasks.run_folder import results_file
+from ethos.evaluation.tasks.task import Task, TaskName
 from ethos.llm import Message, Request
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind
-from ethos.pipeline import Ethos
+from ethos.pipeline.ethos import Ethos
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Origin
+from ethos.pool.storage.values import Origin
 from ethos.prompts import PromptSetName, prompt_set
 
 SMALL, LARGE = "transformers:HuggingFaceTB/SmolLM2-135M-Instruct", "transformers:Qwen/Qwen2.5-7B-Instruct"

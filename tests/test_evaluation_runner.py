@@ -16,12 +16,13 @@ from click.testing import CliRunner, Result
 from ethos import Mode, Scenario
 from ethos.cli import main
 from ethos.errors import ConfigurationError, InputError, ModelError
-from ethos.evaluation import runner
-from ethos.evaluation.leakage import leaked
-from ethos.evaluation.loading import load_task, sample
 from ethos.evaluation.methods import MethodSettings
 from ethos.evaluation.methods.registry import METHODS
-from ethos.evaluation.run_folder import (
+from ethos.evaluation.runs import runner
+from ethos.evaluation.runs.runner import EvalReport, Plan, run_evaluation
+from ethos.evaluation.tasks.leakage import leaked
+from ethos.evaluation.tasks.loading import load_task, sample
+from ethos.evaluation.tasks.run_folder import (
     RunFolder,
     completed,
     failures_of,
@@ -29,15 +30,15 @@ from ethos.evaluation.run_folder import (
     results_file,
     slug,
 )
-from ethos.evaluation.runner import EvalReport, Plan, run_evaluation
-from ethos.evaluation.task import Item, Task, TaskName
+from ethos.evaluation.tasks.task import Item, Task, TaskName
 from ethos.llm import LanguageModel, Message, Request
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.llm.weights import SMOLLM2
 from ethos.persona import ATTRIBUTES
-from ethos.pipeline import Ethos
+from ethos.pipeline.ethos import Ethos
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Origin, OriginKind, Placed
+from ethos.pool.storage.personas import OriginKind
+from ethos.pool.storage.values import Origin, Placed
 from ethos.prompts import PromptSetName, baseline_prompts, prompt_set
 
 COMMUNITIES = {which: dict.fromkeys(names, "main") for which, names in baseline_prompts().communities.items()}
@@ -143,10 +144,10 @@ test = util.module_from_spec(spec)
 sys.modules["runner_test"] = test
 spec.loader.exec_module(test)
 from pathlib import Path
-from ethos.evaluation import runner
-from ethos.evaluation.loading import load_task
+from ethos.evaluation.runs import runner
+from ethos.evaluation.tasks.loading import load_task
 from ethos.evaluation.methods import MethodSettings
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 
 runner.TOGETHER = 2
 asked = 0

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import accuracy_score
 
-from ethos.cli.evaluate_score import score_command, trivial_command
+from ethos.cli.evaluate.score import score_command, trivial_command
 from ethos.errors import EthosError, InputError, ModelError
-from ethos.evaluation.loading import task_of
-from ethos.evaluation.prediction import Prediction
-from ethos.evaluation.results import read_results
-from ethos.evaluation.scoring import beside, differences, score, score_file, trivial_scores
-from ethos.evaluation.task import Task, TaskName
-from ethos.evaluation.trivial import ALWAYS_A, GROUP_BLIND, OTHERS, UNIFORM, trivial_predictions
+from ethos.evaluation.metrics.scoring import beside, differences, score, score_file, trivial_scores
+from ethos.evaluation.metrics.trivial import ALWAYS_A, GROUP_BLIND, OTHERS, UNIFORM, trivial_predictions
+from ethos.evaluation.tasks.loading import task_of
+from ethos.evaluation.tasks.prediction import Prediction
+from ethos.evaluation.tasks.results import read_results
+from ethos.evaluation.tasks.task import Task, TaskName
 
 QUESTIONS = ("Is the tap water safe?", "Is your doctor kind?", "Do you sleep well?")
 

@@ -19,21 +19,23 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from ethos.cli import main
-from ethos.embedding import Embedder, EmbedderIdentity, open_embedder
+from ethos.encoders.embedder import Embedder, EmbedderIdentity, open_embedder
 from ethos.errors import ConfigurationError, InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
-from ethos.pool import duplicates, ledger, schema
-from ethos.pool.exchange import import_rows, source_name, terms
-from ethos.pool.exchange_export import export
-from ethos.pool.exchange_files import opened
-from ethos.pool.exchange_hub import pull
-from ethos.pool.exchange_pool import Selection
-from ethos.pool.exchange_store import Terms, approve
-from ethos.pool.lifecycle import Status, history, mark
-from ethos.pool.reembed import EMBEDDER, check_embedder, embedder_name, reembed, remembered
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin, Placed
+from ethos.pool.curation import duplicates
+from ethos.pool.curation.lifecycle import Status, history, mark
+from ethos.pool.exchange.export import export
+from ethos.pool.exchange.files import opened
+from ethos.pool.exchange.hub import pull
+from ethos.pool.exchange.importing import import_rows, source_name, terms
+from ethos.pool.exchange.pools import Selection
+from ethos.pool.exchange.storing import Terms, approve
+from ethos.pool.maintenance.reembedding import reembed
+from ethos.pool.pool import Pool
+from ethos.pool.storage import ledger, schema
+from ethos.pool.storage.facts import EMBEDDER, check_embedder, embedder_name, remembered
+from ethos.pool.storage.values import Origin, Placed
 from ethos.scenario import Scenario
 
 VACCINE = Scenario("Getting a flu vaccine every winter")
@@ -297,7 +299,7 @@ def test_the_persona_that_is_kept_stands_for_its_duplicate_in_an_export(pool: Po
 
 def test_an_export_holds_no_answer_and_no_scenario_that_nobody_was_made_for(pool: Pool) -> None:
     with pool.database.write() as connection:
-        from ethos.pool.rows import put_scenario
+        from ethos.pool.storage.rows import put_scenario
 
         put_scenario(connection, Scenario("My own illness, which I asked about once"))
     rows = lines(exported(pool, "rows.jsonl"))
@@ -364,9 +366,9 @@ def test_a_pool_is_not_merged_with_itself(pool: Pool) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ethos.embedding import EmbedderIdentity, open_embedder
-from ethos.pool import reembed
-from ethos.pool.database import Database
+from ethos.encoders.embedder import EmbedderIdentity, open_embedder
+from ethos.pool.maintenance import reembedding as reembed
+from ethos.pool.storage.database import Database
 embedder = open_embedder()
 embedder.identity = EmbedderIdentity("another", "1")
 reembed._BATCH = 3
@@ -542,7 +544,7 @@ def test_only_a_plain_repository_is_asked_for(name: str, tmp_path: Path) -> None
 
 
 def test_a_vector_survives_its_way_through_text_bit_by_bit() -> None:
-    from ethos.pool.exchange_rows import row_of, vector_text
+    from ethos.pool.exchange.rows import row_of, vector_text
 
     vector = open_embedder().encode(["Compassion"])[0]
     row = row_of({**NURSE.as_dict(), "scenario": "x", "vectors": {"core_value": vector_text(vector)}})

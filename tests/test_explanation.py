@@ -17,18 +17,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ethos import Ethos, Scenario, audit
+from ethos import Ethos, Scenario
 from ethos.answer import Displaced, Member
+from ethos.audit import reading as audit
 from ethos.cli import main
-from ethos.embedding import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import EmbedderIdentity, Vectors
 from ethos.llm import Request
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona
-from ethos.pool.calibration import Calibration, Target
-from ethos.pool.retrieval import Pool
-from ethos.pool.selection import COVERED
-from ethos.pool.store import Origin
-from ethos.settings import Settings
+from ethos.pipeline.settings import Settings
+from ethos.pool.pool import Pool
+from ethos.pool.retrieval.calibration import Calibration, Target
+from ethos.pool.retrieval.selection import COVERED
+from ethos.pool.storage.values import Origin
 
 CURATED = Origin(OriginKind.CURATED)
 ASKED = Scenario("Asked")

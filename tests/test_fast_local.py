@@ -25,20 +25,21 @@ from transformers import (
 )
 from transformers.cache_utils import Cache
 
-from ethos.llm import Completion, Request, StreamingModel, reader, schema_text, user
-from ethos.llm.batches import ahead, batches, families, levelled, shared_prefix
-from ethos.llm.cache import ROOM, RoomyLayer
-from ethos.llm.fused import fuse
-from ethos.llm.local import LocalModel
-from ethos.llm.lookup import Lookup
-from ethos.llm.packed import PackedLinear, pack
-from ethos.llm.reader import Reader
-from ethos.llm.reading import Reading
-from ethos.llm.scripted import ScriptedModel
-from ethos.llm.stems import StemCache
+from ethos.llm import Completion, Request, StreamingModel, schema_text, user
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.llm.backends.transformers_local import LocalModel
+from ethos.llm.engine import reader
+from ethos.llm.engine.batches import ahead, batches, families, levelled, shared_prefix
+from ethos.llm.engine.cache import ROOM, RoomyLayer
+from ethos.llm.engine.fused import fuse
+from ethos.llm.engine.lookup import Lookup
+from ethos.llm.engine.packed import PackedLinear, pack
+from ethos.llm.engine.reader import Reader
+from ethos.llm.engine.reading import Reading
+from ethos.llm.engine.shared_prefix import StemCache
 from ethos.llm.streaming import Telling
 from ethos.llm.weights import SMOLLM2, language_model_weights
-from ethos.options import letters
+from ethos.text.option_letters import letters
 
 SITUATIONS = ("Refusing a vaccine", "Selling a kidney to pay for one's daughter's schooling", "Telling a dying patient")
 PERSONAS = ("Nurse: Care, Care ethics, Duty to help, Sad, Nurse", "Resident: Liberty", "Priest: Sanctity of life")

@@ -13,17 +13,18 @@ from sqlalchemy import event
 
 from ethos.errors import PoolError
 from ethos.persona import OriginKind
-from ethos.pool.database import Database
-from ethos.pool.leases import SECONDS, Held
-from ethos.pool.ledger import faults
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Origin, Store
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.leases import SECONDS, Held
+from ethos.pool.storage.ledger import faults
+from ethos.pool.storage.personas import Store
+from ethos.pool.storage.values import Origin
 
 _OPENER = """
 import os, sys
 from pathlib import Path
 from ethos.errors import PoolError
-from ethos.pool.database import Database, revisions
+from ethos.pool.storage.database import Database, revisions
 revisions()  # while Python's own files can be read
 os.setgid(65534)
 os.setuid(65534)

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from ethos.answer import Member, Source
-from ethos.cleaning import digest
-from ethos.drafts import Brief, Example
 from ethos.errors import InputError
-from ethos.fence import NONCE_CHARACTERS, defused, fence
-from ethos.generation import generate_personas
+from ethos.generation.drafts import Brief, Example
+from ethos.generation.generate import generate_personas
 from ethos.llm import Message, Request
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.llm.weights import SMOLLM2, language_model_weights
 from ethos.persona import ATTRIBUTES, Persona
-from ethos.perspectives import comment_requests
+from ethos.pipeline.comments import comment_requests
 from ethos.prompts import PromptSet, PromptSetName, prompt_set
 from ethos.scenario import Scenario
+from ethos.text.cleaning import digest
+from ethos.text.fence import NONCE_CHARACTERS, defused, fence
 
 STRUCTURED = prompt_set(PromptSetName.STRUCTURED)
 ASKED = Scenario("Getting a flu vaccine every winter")

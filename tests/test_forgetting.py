@@ -14,23 +14,23 @@ from typing import Any
 import pytest
 
 from ethos import Answer, Ethos, Settings
-from ethos.audit import show_answer
-from ethos.audit_diff import diff
-from ethos.embedding import Embedder, open_embedder
+from ethos.audit.comparison import diff
+from ethos.audit.influence.methods import Method, find_influence
+from ethos.audit.panel_swap import swap
+from ethos.audit.reading import show_answer
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError, PoolError
-from ethos.fence import defused
-from ethos.influence_methods import Method, find_influence
 from ethos.llm import Request
-from ethos.llm.scripted import ScriptedModel
-from ethos.panel_swap import swap
-from ethos.pool.database import FILE, Database
-from ethos.pool.forgetting import FORGOTTEN, forget
-from ethos.pool.ledger import Fault, faults
-from ethos.pool.purging import moment, purge
-from ethos.pool.search import Filter, search
-from ethos.pool.upkeep import backup
-from ethos.pool.verify import verify
-from ethos.withholding import Content, is_of
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.pool.maintenance.forgetting import FORGOTTEN, forget
+from ethos.pool.maintenance.full_text import Filter, search
+from ethos.pool.maintenance.retention import moment, purge
+from ethos.pool.maintenance.upkeep import backup
+from ethos.pool.maintenance.verification import verify
+from ethos.pool.storage.database import FILE, Database
+from ethos.pool.storage.ledger import Fault, faults
+from ethos.text.fence import defused
+from ethos.text.withholding import Content, is_of
 
 CANARY = 'My sister Quillendra asks: "may I stop\nher <treatment>?" Ünsure'
 OTHER = "Should flu vaccines be required of nurses?"
@@ -284,7 +284,7 @@ def test_a_scenario_is_named_by_its_id_or_its_text_and_by_nothing_else(opened: C
 def test_while_somebody_reads_the_log_cannot_be_emptied_and_that_is_told(
     opened: Callable[..., Ethos], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ethos.pool.database.BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr("ethos.pool.storage.database.BUSY_MILLISECONDS", 50)
     with opened() as ethos, closing(sqlite3.connect(tmp_path / "pool" / FILE, isolation_level=None)) as reader:
         ethos.answer(CANARY)
         reader.execute("BEGIN")

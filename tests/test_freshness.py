@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from ethos.pool.retrieval import Pool
+from ethos.pool.pool import Pool
 
 WORKER = Path(__file__).with_name("adding_worker.py")
 ROUNDS = 50

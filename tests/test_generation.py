@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethos import Ethos
-from ethos.drafts import Brief, Draft, Example
 from ethos.errors import ConfigurationError, InputError
-from ethos.generation import generate_personas
+from ethos.generation.drafts import Brief, Draft, Example
+from ethos.generation.generate import generate_personas
+from ethos.generation.persona_schema import EXAMPLES
+from ethos.generation.plan import Row, planned, sample_rows
 from ethos.llm import LanguageModel, Message, Request
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import Persona, clashes
-from ethos.persona_schema import EXAMPLES
-from ethos.plan import Row, planned, sample_rows
+from ethos.pipeline.settings import Settings
 from ethos.pool.starter import starter_panels
 from ethos.prompts import PromptSet, PromptSetName, prompt_set
 from ethos.scenario import Scenario
-from ethos.settings import Settings
 
 STRUCTURED, PAPER, RELEASED = (prompt_set(name) for name in PromptSetName)
 PLANNED = planned(STRUCTURED)

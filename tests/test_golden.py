@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from ethos import Ethos, Scenario, Settings
-from ethos.llm.scripted import ScriptedModel
-from ethos.pool.database import FILE, Database, revisions
-from ethos.pool.ledger import watched
-from ethos.pool.verify import verify
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.pool.maintenance.verification import verify
+from ethos.pool.storage.database import FILE, Database, revisions
+from ethos.pool.storage.ledger import watched
 
 GOLDEN = Path(__file__).with_name("golden")
 Rows = dict[str, list[dict[str, Any]]]

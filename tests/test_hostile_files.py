@@ -26,9 +26,10 @@ from pyarrow import parquet
 
 from ethos.cli import main
 from ethos.persona import OriginKind, Persona
-from ethos.pool.database import Database
-from ethos.pool.exchange_format import MAX_LINE_BYTES, MAX_ROWS
-from ethos.pool.store import Origin, Store
+from ethos.pool.exchange.row_format import MAX_LINE_BYTES, MAX_ROWS
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.personas import Store
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 TEXTS = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.influence import leave_one_out, sentence_shares, sentences, weighted_mean
 
 WEIGHT = st.floats(0.01, 1.0)

@@ -14,11 +14,11 @@ from click.testing import CliRunner, Result
 
 from ethos.cli import main
 from ethos.errors import PoolError
-from ethos.pool import ledger
-from ethos.pool.database import FILE, Database
-from ethos.pool.facts import Facts
-from ethos.pool.forgetting import forget
-from ethos.pool.ledger import Fault, faults, watched
+from ethos.pool.maintenance.forgetting import forget
+from ethos.pool.storage import ledger
+from ethos.pool.storage.database import FILE, Database
+from ethos.pool.storage.facts import Facts
+from ethos.pool.storage.ledger import Fault, faults, watched
 
 TABLES = sorted(table.name for table in watched())
 

@@ -19,16 +19,17 @@ from click.testing import CliRunner, Result
 from replies import persona_reply
 from sqlalchemy import Connection, create_engine
 
-from ethos import Ethos, Scenario, audit
+from ethos import Ethos, Scenario
+from ethos.audit import reading as audit
 from ethos.cli import main
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import PoolEmpty
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona
-from ethos.pool.lifecycle import Status, history, mark
-from ethos.pool.record import Record
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin, Placed
+from ethos.pool.curation.lifecycle import Status, history, mark
+from ethos.pool.pool import Pool
+from ethos.pool.storage.record import Record
+from ethos.pool.storage.values import Origin, Placed
 
 VACCINE = Scenario("Getting a flu vaccine every winter")
 ASKED = Scenario("Having the yearly flu shot")
@@ -43,8 +44,8 @@ THREE = (NURSE, RANCHER, STEWARD)
 _ASKER = """
 import json, sys
 from pathlib import Path
-from ethos.embedding import Embedder, open_embedder
-from ethos.pool.retrieval import Pool
+from ethos.encoders.embedder import Embedder, open_embedder
+from ethos.pool.pool import Pool
 from ethos.scenario import Scenario
 pool = Pool(Path(sys.argv[1]), open_embedder())
 for line in sys.stdin:

@@ -16,18 +16,18 @@ from replies import persona_reply
 
 from ethos import Ethos, Scenario
 from ethos.answer import Answer
+from ethos.audit.influence.methods import Method, find_influence
+from ethos.audit.lineage import MARK, lineage, lineage_page, save_page
 from ethos.cli import main as command_line
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError
-from ethos.influence_methods import Method, find_influence
-from ethos.lineage import MARK, lineage, lineage_page, save_page
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona
-from ethos.pool.duplicates import Pair, merge
-from ethos.pool.lifecycle import Status, mark
-from ethos.pool.store import Origin
-from ethos.settings import Settings
-from ethos.withholding import Content
+from ethos.pipeline.settings import Settings
+from ethos.pool.curation.duplicates import Pair, merge
+from ethos.pool.curation.lifecycle import Status, mark
+from ethos.pool.storage.values import Origin
+from ethos.text.withholding import Content
 
 SHOT = "Getting a <b>flu</b> vaccine & every winter"
 SCRIPT = "<script>alert('x')</script> It should be so."

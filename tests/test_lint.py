@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from ethos.cli.lint import lint as command
-from ethos.embedding import Embedder, Vectors, open_embedder
+from ethos.cli.pool.lint import lint as command
+from ethos.encoders.embedder import Embedder, Vectors, open_embedder
 from ethos.persona import OriginKind, Persona
-from ethos.pool.lint import Finding, Kind, lint
-from ethos.pool.lint_vectors import SCENARIOS, misplaced_values
-from ethos.pool.retrieval import Pool
+from ethos.pool.curation.lint import Finding, Kind, lint
+from ethos.pool.curation.lint_vectors import SCENARIOS, misplaced_values
+from ethos.pool.pool import Pool
 from ethos.pool.starter import install, starter_panels
-from ethos.pool.store import Link, Origin
+from ethos.pool.storage.values import Link, Origin
 from ethos.prompts import PromptSetName, prompt_set
 from ethos.scenario import Scenario
 

@@ -11,11 +11,11 @@ import torch
 
 from ethos.errors import ConfigurationError, InputError, ModelError
 from ethos.llm import DISTINCT, Completion, LanguageModel, Request, schema_text, user
-from ethos.llm.local import LocalModel
+from ethos.llm.backends.transformers_local import LocalModel
 from ethos.llm.opening import Endpoint, open_model
 from ethos.llm.steering import Steering
 from ethos.llm.weights import SMOLLM2
-from ethos.options import letters
+from ethos.text.option_letters import letters
 
 PERSONAS = ("Nurse: Care, Care ethics, Duty to help, Sad, Nurse", "Resident: Liberty", "Priest: Sanctity of life")
 

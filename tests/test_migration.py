@@ -25,16 +25,16 @@ from sqlalchemy import Connection, create_engine, inspect
 
 from ethos import Ethos, Scenario
 from ethos.answer import Answer
-from ethos.calls import Failure
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import PoolError
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.llm.calls import Failure
 from ethos.persona import OriginKind
-from ethos.pool.database import FILE, Database
-from ethos.pool.duplicates import Pair, merge, merges
-from ethos.pool.lifecycle import Status, history, mark
-from ethos.pool.schema import Base
-from ethos.pool.store import Origin
+from ethos.pool.curation.duplicates import Pair, merge, merges
+from ethos.pool.curation.lifecycle import Status, history, mark
+from ethos.pool.storage.database import FILE, Database
+from ethos.pool.storage.schema import Base
+from ethos.pool.storage.values import Origin
 
 ASKED = [Scenario("Getting a flu vaccine every winter"), Scenario("Donating a kidney to a stranger")]
 CONFIG = Config()
@@ -45,7 +45,7 @@ NEWEST = ScriptDirectory.from_config(CONFIG).get_current_head()
 _OPENER = """
 import sys
 from pathlib import Path
-from ethos.pool.database import Database
+from ethos.pool.storage.database import Database
 print("ready", flush=True)
 Database(Path(sys.stdin.readline().strip())).close()
 """

@@ -7,7 +7,7 @@ import string
 import pytest
 
 from ethos.errors import UnreadableReply
-from ethos.options import gather, label_of, letters, read_label, written
+from ethos.text.option_letters import gather, label_of, letters, read_label, written
 
 ABC = ("A", "B", "C")
 NINE = tuple("ABCDEFGHI")

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 from replies import persona_reply
 
-from ethos import Ethos, Scenario, audit
-from ethos.embedding import Embedder, open_embedder
+from ethos import Ethos, Scenario
+from ethos.audit import reading as audit
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import GenerationError, InputError, ModelError, PoolEmpty, UnreadableReply
-from ethos.generation import MAX_ATTEMPTS
+from ethos.generation.generate import MAX_ATTEMPTS
 from ethos.llm import Message, Request
-from ethos.llm.scripted import ScriptedModel
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona, clashes
-from ethos.pool.store import Origin
+from ethos.pool.storage.values import Origin
 
 SHOT = "Getting a flu vaccine every winter"
 QUESTION: dict[str, Any] = {"scenario": "Should flu vaccines be required of nurses?", "options": ("Yes", "No")}

@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from ethos import Ethos, Scenario, audit
+from ethos import Ethos, Scenario
 from ethos.answer import Member
-from ethos.embedding import open_embedder
+from ethos.audit import reading as audit
+from ethos.encoders.embedder import open_embedder
 from ethos.llm import ModelIdentity
 from ethos.llm.opening import DEFAULT_MODEL
-from ethos.perspectives import comment_requests
-from ethos.pool.retrieval import Pool
+from ethos.pipeline.comments import comment_requests
+from ethos.pipeline.settings import Settings
+from ethos.pool.pool import Pool
 from ethos.pool.starter import install
 from ethos.prompts import PromptSetName, prompt_set
 from ethos.scenario import Attribute, Mode
-from ethos.settings import Settings
 
 PAIRS = [
     ("Getting vaccinated against measles", "Refusing to get vaccinated against measles"),

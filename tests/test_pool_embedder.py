@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from ethos import Ethos
 from ethos.cli import main
-from ethos.embedding import open_embedder
+from ethos.encoders.embedder import open_embedder
 from ethos.errors import ConfigurationError
 from ethos.llm.weights import MINILM, embedder_weights
-from ethos.pool.reembed import reembed
+from ethos.pool.maintenance.reembedding import reembed
 
 
 def test_a_pool_is_opened_with_the_encoder_it_was_last_encoded_with(tmp_path: Path) -> None:

@@ -13,19 +13,19 @@ from replies import persona_reply
 
 from ethos import Ethos, Scenario
 from ethos.answer import Answer
+from ethos.audit.panel_swap import swap
+from ethos.audit.replay import RecordedModels, first_difference, recorded_prompts, replay
 from ethos.cli import main as command_line
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import ConfigurationError, InputError, ModelError
 from ethos.llm import Message, ModelIdentity, Request
-from ethos.llm.local import LocalModel
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.llm.backends.transformers_local import LocalModel
 from ethos.llm.opening import Endpoint
-from ethos.llm.scripted import ScriptedModel
 from ethos.llm.weights import SMOLLM2
-from ethos.panel_swap import swap
 from ethos.persona import OriginKind, Persona
-from ethos.pool.store import Origin
-from ethos.replay import RecordedModels, first_difference, recorded_prompts, replay
-from ethos.settings import Settings
+from ethos.pipeline.settings import Settings
+from ethos.pool.storage.values import Origin
 
 SHOT = "Getting a flu vaccine every winter"
 ASKED: dict[str, dict[str, Any]] = {
@@ -176,7 +176,9 @@ def test_the_model_that_the_record_names_is_opened(ethos: Ethos) -> None:
 def test_the_settings_model_is_not_opened_for_an_answer_that_another_made(
     tmp_path: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ethos.pipeline.open_model", lambda *_: pytest.fail("a model was opened that nobody asks"))
+    monkeypatch.setattr(
+        "ethos.pipeline.ethos.open_model", lambda *_: pytest.fail("a model was opened that nobody asks")
+    )
     settings = Settings(pool=tmp_path / "pool", endpoint=Endpoint(base_url="http://127.0.0.1:9/v1"))
     with Ethos(embedder=embedder, settings=settings) as ethos:
         assert ethos.named("comment_model") == ethos.settings.model

@@ -15,18 +15,18 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ethos.cli import EthosGroup
-from ethos.cli.report import report
-from ethos.embedding import Embedder, open_embedder
+from ethos.cli.pool.report import report
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
-from ethos.pool import plots
-from ethos.pool.diversity import Near, groups, nearest_pairs, vendi
-from ethos.pool.families import FRAMEWORKS, OTHER, STAKEHOLDERS
-from ethos.pool.lifecycle import Status, mark
-from ethos.pool.page import check_free, report_page, save
-from ethos.pool.plots import draw_cloud, draw_map
-from ethos.pool.report import (
+from ethos.pool.curation import plots
+from ethos.pool.curation.diversity import Near, groups, nearest_pairs, vendi
+from ethos.pool.curation.families import FRAMEWORKS, OTHER, STAKEHOLDERS
+from ethos.pool.curation.lifecycle import Status, mark
+from ethos.pool.curation.page import check_free, report_page, save
+from ethos.pool.curation.plots import draw_cloud, draw_map
+from ethos.pool.curation.report import (
     Census,
     EmptyCell,
     Origins,
@@ -35,8 +35,8 @@ from ethos.pool.report import (
     measure,
     take_census,
 )
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin
+from ethos.pool.pool import Pool
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 VACCINE = Scenario("Getting a flu vaccine every winter")

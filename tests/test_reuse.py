@@ -14,11 +14,11 @@ import pytest
 from replies import persona_reply
 
 from ethos import Answer, Ethos, Settings
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.llm import Message, Request
-from ethos.llm.scripted import ScriptedModel
-from ethos.pool.calibration import Target, Trial
-from ethos.pool.lifecycle import Status, mark
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.pool.curation.lifecycle import Status, mark
+from ethos.pool.retrieval.calibration import Target, Trial
 
 ASKED: dict[str, Any] = {
     "scenario": "Should flu vaccines be required of nurses?",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ethos.errors import InputError
-from ethos.options import split_options
 from ethos.scenario import CATEGORIES, Attribute, AttributeKind, Mode, Scenario
+from ethos.text.option_letters import split_options
 
 # One own example of each of VITAL's five files.
 VALUE = (

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ethos.errors import InputError
+from ethos.pipeline.scenario_files import Item, distinct_scenarios, read_items
 from ethos.scenario import CATEGORIES, Attribute, AttributeKind, Mode, Scenario
-from ethos.scenario_files import Item, distinct_scenarios, read_items
 
 POLL = "Question: Is the water in your town safe to drink?\nOptions: A. Yes B. No\nAnswer:"
 WATER = Scenario("Is the water in your town safe to drink?", ("Yes", "No"), None, POLL)

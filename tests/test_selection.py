@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from ethos.answer import Decision
 from ethos.persona import Persona, clashes
-from ethos.pool import selection
-from ethos.pool.demand import values_at_stake
-from ethos.pool.gate import decide, eligible
-from ethos.pool.selection import Candidates, slots
+from ethos.pool.retrieval import selection
+from ethos.pool.retrieval.demand import values_at_stake
+from ethos.pool.retrieval.gate import decide, eligible
+from ethos.pool.retrieval.selection import Candidates, slots
 
 TEXTS = 4  # texts an attribute can have in the drawn candidates
 VECTORS = np.eye(2 * TEXTS, dtype=np.float32)  # unlike values: each covers itself alone

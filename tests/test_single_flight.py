@@ -14,15 +14,15 @@ import pytest
 from replies import persona_reply
 
 from ethos.answer import Sourcing
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import ModelError
 from ethos.llm import Request
-from ethos.llm.scripted import ScriptedModel
-from ethos.panel import Assembly, PanelRequest, assemble
-from ethos.pool.database import Database
-from ethos.pool.leases import Leases, panel_key
-from ethos.pool.record import Record
-from ethos.pool.retrieval import Pool
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.pipeline.panel import Assembly, PanelRequest, assemble
+from ethos.pool.pool import Pool
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.leases import Leases, panel_key
+from ethos.pool.storage.record import Record
 from ethos.prompts import PromptSetName, prompt_set
 from ethos.scenario import Scenario
 
@@ -34,12 +34,12 @@ _WORKER = """
 import json, sys, time
 from pathlib import Path
 from ethos.answer import Sourcing
-from ethos.embedding import open_embedder
-from ethos.llm.scripted import ScriptedModel
-from ethos.panel import PanelRequest, assemble
+from ethos.encoders.embedder import open_embedder
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.pipeline.panel import PanelRequest, assemble
 from ethos.pool.build import build
-from ethos.pool.record import Record
-from ethos.pool.retrieval import Pool
+from ethos.pool.storage.record import Record
+from ethos.pool.pool import Pool
 from ethos.prompts import PromptSetName, prompt_set
 from ethos.scenario import Scenario
 
@@ -77,8 +77,8 @@ pool.close()
 _KEEPER = """
 import sys, time
 from pathlib import Path
-from ethos.pool.database import Database
-from ethos.pool.leases import Leases
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.leases import Leases
 
 def work(keys):
     print("taken", flush=True)

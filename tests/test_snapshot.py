@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from ethos.embedding import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import EmbedderIdentity, Vectors
 from ethos.persona import OriginKind, Persona
-from ethos.pool import index, nearest
-from ethos.pool.retrieval import Pool
-from ethos.pool.snapshot import FOLDER, MANIFEST, Position, Snapshots
-from ethos.pool.store import Origin
+from ethos.pool.pool import Pool
+from ethos.pool.retrieval import index
+from ethos.pool.retrieval import neighbours as nearest
+from ethos.pool.retrieval.snapshot import FOLDER, MANIFEST, Snapshots
+from ethos.pool.storage.values import Origin, Position
 from ethos.scenario import Scenario
 
 CURATED = Origin(OriginKind.CURATED)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ethos.embedding import open_embedder
+from ethos.encoders.embedder import open_embedder
 from ethos.persona import clashes
-from ethos.pool.retrieval import Pool
+from ethos.pool.pool import Pool
 from ethos.pool.starter import install, starter_panels
 from ethos.scenario import Scenario
 

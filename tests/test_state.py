@@ -13,15 +13,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ethos.embedding import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import EmbedderIdentity, Vectors
 from ethos.persona import OriginKind, Persona
-from ethos.pool import index
-from ethos.pool.database import Database
-from ethos.pool.duplicates import Pair, merge, undo
-from ethos.pool.ledger import faults
-from ethos.pool.lifecycle import Status, mark
-from ethos.pool.retrieval import Pool
-from ethos.pool.store import Origin
+from ethos.pool.curation.duplicates import Pair, merge, undo
+from ethos.pool.curation.lifecycle import Status, mark
+from ethos.pool.pool import Pool
+from ethos.pool.retrieval import index
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.ledger import faults
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 SCENARIOS, PEOPLE = 5, 6

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ethos.embedding import Embedder, EmbedderIdentity, Vectors, open_embedder
+from ethos.encoders.embedder import Embedder, EmbedderIdentity, Vectors, open_embedder
 from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
-from ethos.pool.database import Database
-from ethos.pool.index import ScenarioIndex
-from ethos.pool.lifecycle import Status, mark
-from ethos.pool.store import Change, Origin, Placed, Store
-from ethos.pool.vectors import VectorStore
+from ethos.pool.curation.lifecycle import Status, mark
+from ethos.pool.retrieval.index import ScenarioIndex
+from ethos.pool.retrieval.vectors import VectorStore
+from ethos.pool.storage.database import Database
+from ethos.pool.storage.personas import Store
+from ethos.pool.storage.values import Change, Origin, Placed
 from ethos.scenario import Scenario
 
 VACCINE = Scenario("Getting a flu vaccine every winter")

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 
 from ethos import Ethos
 from ethos.cli import main
-from ethos.embedding import Embedder, open_embedder
-from ethos.llm.scripted import ScriptedModel
+from ethos.encoders.embedder import Embedder, open_embedder
+from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind
+from ethos.pipeline.settings import Settings
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Origin
-from ethos.settings import Settings
+from ethos.pool.storage.values import Origin
 
 PANEL = starter_panels()[0]
 

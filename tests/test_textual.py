@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ethos.embedding import Embedder, open_embedder
-from ethos.entailment import EntailmentModel
+from ethos.audit.influence.textual import BY_EMBEDDING, Trace, trace_by_embedding, trace_by_entailment
+from ethos.encoders.embedder import Embedder, open_embedder
+from ethos.encoders.entailment import EntailmentModel
 from ethos.errors import ConfigurationError
 from ethos.influence import nearest_shares, unheard, view_warnings
-from ethos.textual import BY_EMBEDDING, Trace, trace_by_embedding, trace_by_entailment
 
 COMMENTS = [
     "Vaccines protect the whole community. Hospitals have too few beds.",

@@ -14,8 +14,8 @@ for library in sys.argv[1].split():
     __import__(library)
 import numpy as np
 import torch
-from ethos.pool.nearest import Nearest
-from ethos.pool.threads import one_faiss_thread, one_thread
+from ethos.pool.retrieval.neighbours import Nearest
+from ethos.pool.retrieval.threads import one_faiss_thread, one_thread
 
 torch.set_num_threads(3)
 torch.get_num_threads()  # PyTorch sets them at its first use in a thread

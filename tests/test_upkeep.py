@@ -13,15 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ethos.cli import main
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import InputError, PoolDamaged, PoolTooNew
 from ethos.persona import OriginKind
-from ethos.pool import upkeep
-from ethos.pool.database import FILE, Database
-from ethos.pool.retrieval import Pool
+from ethos.pool.maintenance import upkeep
+from ethos.pool.maintenance.verification import verify
+from ethos.pool.pool import Pool
 from ethos.pool.starter import starter_panels
-from ethos.pool.store import Origin
-from ethos.pool.verify import verify
+from ethos.pool.storage.database import FILE, Database
+from ethos.pool.storage.values import Origin
 from ethos.scenario import Scenario
 
 QUESTION = Scenario("Should the elderly be vaccinated against influenza?")

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from ethos.cleaning import digest
 from ethos.errors import ConfigurationError
+from ethos.text.cleaning import digest
 
 # A keyword of ours, beside an object's properties: its string values must differ from each other, case ignored.
 DISTINCT = "x-distinct"

@@ -42,17 +42,17 @@ def open_model(name: str, endpoint: Endpoint, precision: str = "auto") -> Langua
     if backend == "openai":
         if not endpoint.base_url:
             raise ConfigurationError(f"the model {name!r} needs an endpoint", "set ETHOS_BASE_URL, or give --base-url")
-        from ethos.llm.endpoint import EndpointModel
+        from ethos.llm.backends.endpoint import EndpointModel
 
         return EndpointModel(model, base_url=endpoint.base_url, api_key=endpoint.api_key, in_flight=endpoint.in_flight)
     if precision not in PRECISIONS:
         raise ConfigurationError(f"unknown precision {precision!r}", f"choose one of {', '.join(PRECISIONS)}")
     base, adapter = _adapted(model)
     if adapter:
-        from ethos.llm.adapted import AdaptedModel
+        from ethos.llm.backends.lora import AdaptedModel
 
         return AdaptedModel(base, adapter, precision)  # type: ignore[arg-type]  # checked above
-    from ethos.llm.local import LocalModel
+    from ethos.llm.backends.transformers_local import LocalModel
 
     return LocalModel(model, precision)  # type: ignore[arg-type]  # checked above
 

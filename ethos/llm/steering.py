@@ -17,8 +17,8 @@ import xgrammar
 from torch.nn import functional
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
-from ethos.cleaning import fold
 from ethos.llm import DISTINCT, Request, plain_schema, schema_text
+from ethos.text.cleaning import fold
 
 _BLOCK = 256  # tokens that are drawn as one first
 

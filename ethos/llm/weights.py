@@ -142,7 +142,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-    from ethos.llm.quiet import quietly
+    from ethos.llm.library_output import quietly
 
     # The conversion draws a bar of its own, which transformers' switch does not reach.
     with quietly(), redirect_stderr(io.StringIO()):

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from ethos.cleaning import digest
+from ethos.text.cleaning import digest
 
 
 class PromptSetName(StrEnum):

@@ -12,15 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ethos.entailment import EntailmentModel
+from ethos.encoders.entailment import EntailmentModel
 from ethos.errors import InputError
-from ethos.evaluation import metrics
-from ethos.evaluation.coverage import value_coverage
-from ethos.evaluation.loading import load_task
 from ethos.evaluation.methods.asking import question_of
-from ethos.evaluation.task import GoldValue, TaskName
-from ethos.evaluation.task_files import task_file
-from ethos.options import letters
+from ethos.evaluation.metrics import metrics
+from ethos.evaluation.metrics.coverage import value_coverage
+from ethos.evaluation.tasks.files import task_file
+from ethos.evaluation.tasks.loading import load_task
+from ethos.evaluation.tasks.task import GoldValue, TaskName
+from ethos.text.option_letters import letters
 
 Document = Mapping[str, Any]
 

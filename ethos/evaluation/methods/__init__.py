@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ethos.answer import DEFAULT_THRESHOLD, Sourcing
 from ethos.errors import EthosError, InputError
-from ethos.evaluation.prediction import Prediction
+from ethos.evaluation.tasks.prediction import Prediction
 from ethos.llm import LanguageModel
 from ethos.persona import ATTRIBUTES
 from ethos.prompts import PromptSetName

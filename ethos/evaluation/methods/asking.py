@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ethos.answer import Comment, Outcome, cautions
-from ethos.calls import AnyCall, Call, Query, ReadingRequest, Stage, apart, ask, derived_seed
 from ethos.errors import EthosError, ModelError
-from ethos.evaluation.prediction import Prediction
+from ethos.evaluation.tasks.prediction import Prediction
 from ethos.llm import LanguageModel, Request, user
-from ethos.modes import STAGE
-from ethos.options import LETTERS, letters, read_label
+from ethos.llm.calls import AnyCall, Call, Query, ReadingRequest, Stage, apart, ask, derived_seed
+from ethos.pipeline.modes import STAGE
 from ethos.prompts import aggregation_prompts, baseline_prompts, fill
 from ethos.scenario import AttributeKind, Mode, Scenario
+from ethos.text.option_letters import LETTERS, letters, read_label
 
 
 @dataclass

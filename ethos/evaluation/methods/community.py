@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ethos.answer import Comment
-from ethos.calls import AnyCall, Call, Query, derived_seed
 from ethos.errors import ConfigurationError, EthosError, ModelError
 from ethos.evaluation.methods import Workshop
 from ethos.evaluation.methods.asking import Bill, ask_each, worded
 from ethos.llm import LanguageModel, Request, user
-from ethos.perspectives import STAGE
+from ethos.llm.calls import AnyCall, Call, Query, derived_seed
+from ethos.pipeline.comments import STAGE
 from ethos.prompts import baseline_prompts
 from ethos.scenario import Mode, Scenario
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ethos.calls import AnyCall, Query
-from ethos.embedding import Embedder, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
 from ethos.errors import EthosError, ModelError
 from ethos.evaluation.methods import Method, Workshop
 from ethos.evaluation.methods.asking import Bill, ask_each, prediction_of
 from ethos.evaluation.methods.community import Communities, communities
 from ethos.evaluation.methods.prompted import refusals
-from ethos.evaluation.prediction import Prediction
+from ethos.evaluation.tasks.prediction import Prediction
 from ethos.llm import LanguageModel
+from ethos.llm.calls import AnyCall, Query
 from ethos.llm.weights import MINILM
-from ethos.modes import STAGE, Task, conclude
+from ethos.pipeline.modes import STAGE, Task, conclude
 from ethos.prompts import PromptSetName, prompt_set
 from ethos.scenario import Mode, Scenario
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ethos.calls import Call, Query, ReadingRequest
 from ethos.errors import EthosError, ModelError
 from ethos.evaluation.methods import Method, Workshop
 from ethos.evaluation.methods.asking import Bill, ask_each, conclude_prompts, prediction_of, question_of
 from ethos.evaluation.methods.community import Communities, communities
 from ethos.evaluation.methods.prompted import refusals
-from ethos.evaluation.prediction import Prediction
+from ethos.evaluation.tasks.prediction import Prediction
 from ethos.llm import LanguageModel, user
+from ethos.llm.calls import Call, Query, ReadingRequest
 from ethos.prompts import baseline_prompts, fill, numbered
 from ethos.scenario import Mode, Scenario
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from ethos.answer import Answer, Sourcing
 from ethos.errors import EthosError
 from ethos.evaluation.methods import Factory, Method, Workshop
-from ethos.evaluation.prediction import Prediction
-from ethos.options import LETTERS
+from ethos.evaluation.tasks.prediction import Prediction
 from ethos.persona import ATTRIBUTES
-from ethos.pipeline import Ethos
+from ethos.pipeline.ethos import Ethos
+from ethos.pipeline.settings import Settings
 from ethos.prompts import PromptSetName
 from ethos.scenario import Mode, Scenario
-from ethos.settings import Settings
+from ethos.text.option_letters import LETTERS
 
 FRESH = "fresh"  # folders of the run in which the methods keep their records
 POOL = "pool"

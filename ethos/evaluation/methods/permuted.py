@@ -11,12 +11,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
-from ethos.calls import derived_seed
 from ethos.errors import EthosError, InputError
 from ethos.evaluation.methods import Method
-from ethos.evaluation.prediction import Prediction
-from ethos.options import LETTERS
+from ethos.evaluation.tasks.prediction import Prediction
+from ethos.llm.calls import derived_seed
 from ethos.scenario import Mode, Scenario
+from ethos.text.option_letters import LETTERS
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ethos.errors import EthosError, InputError
 from ethos.evaluation.methods.asking import Bill, conclude_prompts, prediction_of
-from ethos.evaluation.prediction import Prediction
+from ethos.evaluation.tasks.prediction import Prediction
 from ethos.llm import LanguageModel
-from ethos.modes import check
+from ethos.pipeline.modes import check
 from ethos.scenario import Mode, Scenario
 
 
@@ -43,7 +43,7 @@ class Prompted:
 
 
 def refusals(scenarios: Sequence[Scenario], mode: Mode, k: int) -> dict[int, EthosError]:
-    """By place, why the mode cannot answer a scenario (`ethos.modes.check`)."""
+    """By place, why the mode cannot answer a scenario (`ethos.pipeline.modes.check`)."""
     found: dict[int, EthosError] = {}
     for place, scenario in enumerate(scenarios):
         try:

@@ -1,0 +1,1 @@
+"""`ethos answer`: one scenario, or a file of them."""

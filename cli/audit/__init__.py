@@ -1,0 +1,1 @@
+"""`ethos audit`: the record, influence, search, retention."""

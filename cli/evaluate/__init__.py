@@ -1,0 +1,1 @@
+"""`ethos eval`: runs, scores, reports, reproduction."""

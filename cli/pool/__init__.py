@@ -1,0 +1,1 @@
+"""`ethos pool`: build, curate, exchange and maintain a pool; `ethos doctor`."""

@@ -1,0 +1,1 @@
+"""Reading the record: lineage, influence, replay, comparison, statistics, exports."""

@@ -1,0 +1,1 @@
+"""Encoders: text to unit vectors, entailment between two texts, and the weights they load."""

@@ -1,0 +1,1 @@
+"""The paper's analyses: ablations, costs, n-grams, persona diversity, pool size, published figures."""

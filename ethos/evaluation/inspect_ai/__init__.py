@@ -1,0 +1,1 @@
+"""Tasks, solvers and scorers for inspect_ai."""

@@ -1,0 +1,1 @@
+"""Scores: coverage, accuracy, distances, intervals, and the scores of trivial predictors."""

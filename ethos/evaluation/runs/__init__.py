@@ -1,0 +1,1 @@
+"""Evaluation runs: configuration, execution, folder layout, results, reproduction."""

@@ -1,0 +1,1 @@
+"""Benchmark items: loading, gold labels, predictions, leakage."""

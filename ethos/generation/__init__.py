@@ -1,0 +1,1 @@
+"""Stage 1 of the method: personas written by a language model, with bounded attempts."""

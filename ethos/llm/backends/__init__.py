@@ -1,0 +1,1 @@
+"""Implementations of the `LanguageModel` protocol: transformers, LoRA adapters, endpoints, scripted replies."""

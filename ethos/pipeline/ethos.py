@@ -1,0 +1,322 @@
+"""Ethos: one object that answers. Scenario in, recorded answer out.
+
+Holds the pool, the models and the settings of a run, opened when they are first needed; every step itself lives in
+the module named after it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ethos.answer import Answer, Sourcing
+from ethos.encoders.embedder import Embedder, open_embedder
+from ethos.errors import EthosError, InputError
+from ethos.generation.plan import planned
+from ethos.llm import LanguageModel
+from ethos.llm.opening import open_model, requested_identity
+from ethos.pipeline.modes import check
+from ethos.pipeline.settings import Settings
+from ethos.pipeline.stages import ROLES, OnText, Priors, Progress, Question, Run
+from ethos.pool.pool import CALIBRATION, Pool
+from ethos.pool.storage.facts import embedder_name
+from ethos.pool.storage.record import Record
+from ethos.prompts import PromptSet, PromptSetName, aggregation_prompts, prompt_set
+from ethos.scenario import GOLD_CLASSES, Attribute, Mode, Scenario
+from ethos.text.cleaning import digest
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def _silent(_: str) -> None:
+    """No progress is shown."""
+
+
+class Ethos:
+    """Answers scenarios from a pool, and records how.
+
+    Args:
+        pool: The pool folder; the user's own by default.
+        model: The main model by name, or a `LanguageModel`.
+        comment_model: Writes comments; the main model by default.
+        persona_model: Invents personas; the main model by default.
+        embedder: An `Embedder`; by default the settings' one.
+        settings: Everything else; `pool` and models given by name replace what it holds.
+
+    Raises:
+        PoolError: The pool cannot be opened.
+        ConfigurationError: A setting cannot work.
+    """
+
+    def __init__(
+        self,
+        pool: str | Path | None = None,
+        *,
+        model: str | LanguageModel = "",
+        comment_model: str | LanguageModel = "",
+        persona_model: str | LanguageModel = "",
+        embedder: Embedder | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        given: dict[str, Any] = {"pool": Path(pool).expanduser()} if pool is not None else {}
+        roles = {"model": model, "comment_model": comment_model, "persona_model": persona_model}
+        given |= {role: name for role, name in roles.items() if isinstance(name, str) and name}
+        self.settings = replace(settings or Settings(), **given)
+        self._given: dict[str, LanguageModel] = {
+            role: model for role, model in roles.items() if not isinstance(model, str)
+        }
+        self._models = dict(self._given)
+        name = self.settings.embedder or embedder_name(self.settings.pool)
+        self.embedder = embedder or open_embedder(name)
+        self.pool = Pool(self.settings.pool, self.embedder, self.settings.threshold)
+        self.record = Record(self.pool.database, self.settings.audit_content)
+
+    def __enter__(self) -> Ethos:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the pool."""
+        self.pool.close()
+
+    @cached_property
+    def prompts(self) -> PromptSet:
+        """The prompt set of stages 1 and 2.
+
+        Raises:
+            ConfigurationError: A plan is set for prompts that cannot follow one.
+        """
+        prompts = prompt_set(PromptSetName(self.settings.prompts))
+        return planned(prompts) if self.settings.plan else prompts
+
+    def model(self, role: str) -> LanguageModel:
+        """The model of a role: ``model``, ``comment_model`` or ``persona_model``; one name is opened once.
+
+        Raises:
+            ConfigurationError: The model cannot be opened.
+        """
+        home = self._home(role)
+        if home not in self._models:
+            self._models[home] = open_model(
+                getattr(self.settings, home), self.settings.endpoint, self.settings.precision
+            )
+        return self._models[home]
+
+    def named(self, role: str) -> str:
+        """The name of a role's model, told without opening it."""
+        home = self._home(role)
+        return self._given[home].identity.name if home in self._given else str(getattr(self.settings, home))
+
+    def _home(self, role: str) -> str:
+        """The role whose model serves a role: itself, or ``model`` where none of its own is named."""
+        own = getattr(self.settings, role)
+        return role if role in self._given or (own and own != self.settings.model) else "model"
+
+    def answer(
+        self,
+        scenario: str | Scenario,
+        mode: str | Mode = Mode.OVERTON,
+        *,
+        options: Sequence[str] = (),
+        attribute: str | Attribute | None = None,
+        personas: str | Sourcing = Sourcing.AUTO,
+        seed: int = 0,
+        priors: Priors | None = None,
+        reuse: bool = False,
+        progress: Progress = _silent,
+        on_text: OnText | None = None,
+    ) -> Answer:
+        """Answer one scenario, and record the answer with all that made it.
+
+        Args:
+            scenario: A text, or a `Scenario`.
+            mode: Overton, steerable or distributional.
+            options: A question's options, when `scenario` is a text.
+            attribute: The value, group or country, as VITAL writes it (`Attribute.parse`).
+            personas: Where personas may come from.
+            seed: The same request with the same seed over the same pool gives the same answer.
+            priors: Weight of a persona by id, or by the start of its id; 1 for those not named. They weigh
+                distributional answers.
+            reuse: Whether a recorded answer to the very same request will do, if all of its panel are active still,
+                and recorded calls of the main model. Personas that are to be fresh are invented all the same.
+            progress: Told what is being done, for people who wait.
+            on_text: Told the answer's text piece by piece while the model writes it, and at once where it is not
+                written: looked up, or put together from probabilities. Joined, the pieces are the output, unless an
+                error is raised.
+
+        Raises:
+            InputError: The scenario cannot be used, or not in this mode.
+            PoolEmpty: `personas` is pool, and it has too few near enough.
+            GenerationError: Too few valid personas after the bounded attempts.
+            ModelError: A model cannot be reached, or its reply cannot be read.
+        """
+        mode = _choice(Mode, mode, "mode")
+        asked = (_steered(scenario, mode, tuple(options), attribute), mode)
+        terms: dict[str, Any] = {"personas": personas, "seed": seed, "priors": priors, "reuse": reuse}
+        told: list[str] = []
+
+        def tell(piece: str) -> None:
+            told.append(piece)
+            if on_text:
+                on_text(piece)
+
+        [answer] = self._answers([asked], **terms, progress=progress, on_text=tell if on_text else None)
+        if isinstance(answer, EthosError):
+            raise answer
+        if on_text and not told:
+            on_text(answer.outcome.output)
+        return answer
+
+    def answer_all(
+        self,
+        asked: Sequence[tuple[Scenario, Mode]],
+        *,
+        personas: str | Sourcing = Sourcing.AUTO,
+        seed: int = 0,
+        priors: Priors | None = None,
+        reuse: bool = False,
+        progress: Progress = _silent,
+    ) -> list[Answer | EthosError]:
+        """Answer scenarios side by side: whatever they ask of a model at the same stage is one batch.
+
+        The answers are those that `answer` gives, except that a scenario does not see the personas invented for the
+        others. In bfloat16 a model's text depends a little on what shares its batch.
+
+        Args:
+            asked: Each scenario with its mode.
+            personas: As in `answer`.
+            seed: As in `answer`.
+            priors: As in `answer`.
+            reuse: As in `answer`.
+            progress: As in `answer`.
+
+        Returns:
+            An answer for each, in order, or the error that `answer` would have raised for it.
+
+        Raises:
+            InputError: A prior cannot be used.
+            ConfigurationError: A model cannot be opened.
+            ModelError: A model cannot be reached, and there are several scenarios; what is done is recorded.
+        """
+        terms: dict[str, Any] = {"personas": personas, "seed": seed, "priors": priors, "reuse": reuse}
+        return self._answers(asked, **terms, progress=progress, on_text=None)
+
+    def _answers(
+        self,
+        asked: Sequence[tuple[Scenario, Mode]],
+        *,
+        personas: str | Sourcing,
+        seed: int,
+        priors: Priors | None,
+        reuse: bool,
+        progress: Progress,
+        on_text: OnText | None,
+    ) -> list[Answer | EthosError]:
+        sourcing = _choice(Sourcing, personas, "personas")
+        reuse = reuse and sourcing is not Sourcing.FRESH
+        weights = self._checked(priors or {})
+        results: dict[int, Answer | EthosError] = {}
+        questions: dict[int, Question] = {}
+        for place, (scenario, mode) in enumerate(asked):
+            began = time.perf_counter()
+            try:
+                question = self._question(scenario, mode, sourcing, seed, weights)
+            except InputError as error:
+                results[place] = error
+                continue
+            if reuse and (found := self.record.repeated(question.request)):
+                results[place] = found.again(time.perf_counter() - began)
+            else:
+                questions[place] = question
+        if not questions:
+            return [results[place] for place in range(len(asked))]
+        run = Run(
+            pool=self.pool,
+            record=self.record,
+            prompts=self.prompts,
+            model=self.model,
+            embedder=self.embedder,
+            k=self.settings.k,
+            sourcing=sourcing,
+            seed=seed,
+            priors=weights,
+            reuse=reuse,
+            most_share=self.settings.most_share,
+            learn=self.settings.learn,
+            progress=progress,
+            on_text=on_text,
+        )
+        results |= dict(zip(questions, run.answers(list(questions.values())), strict=True))
+        return [results[place] for place in range(len(asked))]
+
+    def _question(self, scenario: Scenario, mode: Mode, sourcing: Sourcing, seed: int, priors: Priors) -> Question:
+        """A scenario that its mode can answer, with the content address of all that its answer depends on.
+
+        Raises:
+            InputError: The mode cannot answer it.
+        """
+        warnings: tuple[str, ...] = ()
+        if scenario.attribute and scenario.attribute.name in GOLD_CLASSES:
+            name, scenario = scenario.attribute.name, scenario.steered(None)
+            warnings = (f"{name!r} is MoralChoice's gold class, not a group: left out, since it leaks the label",)
+        check(mode, scenario, self.settings.k)
+        request = digest("answer", mode, astuple(scenario), sourcing, seed, sorted(priors.items()), self._setting)
+        return Question(scenario, mode, request, warnings)
+
+    @property
+    def _setting(self) -> str:
+        """Content address of what all requests to this object share."""
+        calibration = self.pool.facts.get(CALIBRATION)
+        prompts = (self.prompts.label, self.prompts.content, aggregation_prompts().content)
+        retrieval = (self.settings.k, self.settings.threshold, calibration, self.embedder.identity.id)
+        return digest(retrieval, prompts, self._requested_models)
+
+    @cached_property
+    def _requested_models(self) -> list[str]:
+        """Which model was asked for in each role, told without opening any."""
+        found = []
+        for role in ROLES.values():
+            home = self._home(role)
+            name, settings = getattr(self.settings, home), self.settings
+            identity = (
+                self._given[home].identity
+                if home in self._given
+                else requested_identity(name, settings.endpoint, settings.precision)
+            )
+            found.append(identity.id)
+        return found
+
+    def _checked(self, priors: Priors) -> Priors:
+        """Priors by full persona id."""
+        if any(not 0 <= weight < float("inf") for weight in priors.values()):
+            raise InputError("priors must be finite and not negative", "give --prior PERSONA_ID=WEIGHT")
+        return {self.pool.store.find(start): weight for start, weight in priors.items()}
+
+
+def _choice(kind: type[E], value: str, what: str) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        raise InputError(f"unknown {what} {value!r}", f"choose one of {', '.join(kind)}") from None
+
+
+def _steered(
+    scenario: str | Scenario, mode: Mode, options: tuple[str, ...], attribute: str | Attribute | None
+) -> Scenario:
+    """The scenario as a value."""
+    if isinstance(scenario, Scenario):
+        if options:
+            raise InputError("options were given beside a Scenario that has its own", "give them in the Scenario")
+        asked = scenario
+    else:
+        asked = Scenario.of(scenario, options)
+    if isinstance(attribute, str):
+        attribute = Attribute.parse(attribute, mode)
+    return asked if attribute is None else asked.steered(attribute)

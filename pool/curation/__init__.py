@@ -1,0 +1,1 @@
+"""Quality of the pool: lint, duplicates, lifecycle, diversity, report."""

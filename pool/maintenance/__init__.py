@@ -1,0 +1,1 @@
+"""Verification, backup, forgetting, retention, re-embedding, full-text search."""

@@ -1,0 +1,1 @@
+"""From a scenario to a panel: vectors, index, demand, selection, gate, calibration."""
