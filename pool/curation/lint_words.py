@@ -1,6 +1,6 @@
 """Rules of `ethos pool lint` that go by the words of one persona and its scenario.
 
-One function a rule, with the lists of ethos/data/lint.toml; each yields what is wrong, with the texts. Precision comes
+One function a rule, with the lists of pool/data/lint.toml; each yields what is wrong, with the texts. Precision comes
 first: a rule passes over what it cannot tell reliably. Knows links and words; knows neither vectors nor other personas,
 nor what a kind of failure is called.
 """
@@ -27,7 +27,7 @@ SAME = 4  # words with meaning that two attributes share when one repeats the ot
 
 @cache
 def _lexicon() -> dict[str, Any]:
-    return tomllib.loads((files("ethos.data") / "lint.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((files("ethos.pool.data") / "lint.toml").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=100_000)

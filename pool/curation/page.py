@@ -30,6 +30,7 @@ def report_page(report: PoolReport, census: Census, progress: Callable[[str], No
     values = Counter(fold(persona.core_value) for persona in census.personas)
     words = _role_words([persona.stakeholder_role for persona in census.personas])
     return page(
+        "ethos.pool.data",
         "report.html",
         mark=MARK,
         report=report,

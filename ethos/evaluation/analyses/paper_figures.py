@@ -1,4 +1,4 @@
-"""The paper's own figures, to stand beside ours: read from ``ethos/data/paper_tables.toml``, as printed.
+"""The paper's own figures, to stand beside ours: read from ``ethos/evaluation/data/paper_tables.toml``, as printed.
 
 Knows figures, and how models and methods are named there; computes nothing, and judges nothing but what is comparable.
 """
@@ -90,7 +90,7 @@ class Paper:
 @cache
 def paper() -> Paper:
     """The shipped figures."""
-    data = tomllib.loads((files("ethos.data") / "paper_tables.toml").read_text(encoding="utf-8"))
+    data = tomllib.loads((files("ethos.evaluation.data") / "paper_tables.toml").read_text(encoding="utf-8"))
     tables = {number: _table(number, table) for number, table in data["tables"].items()}
     return Paper(data["source"], data["models"], tables, data["judging"], data["latency"])
 

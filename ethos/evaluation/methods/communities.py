@@ -28,7 +28,7 @@ def read_communities(file: str = "", stand_in: str = "") -> dict[str, dict[str, 
         raise ConfigurationError("community models are named twice", "give --communities or --community-model")
     if not file:
         return {which: dict.fromkeys(names, stand_in) for which, names in known.items()} if stand_in else {}
-    source = files("ethos.data") / "communities.toml" if file == RELEASED else Path(file)
+    source = files("ethos.evaluation.data") / "communities.toml" if file == RELEASED else Path(file)
     try:
         found = tomllib.loads(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

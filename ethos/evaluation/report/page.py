@@ -19,7 +19,7 @@ _MARKUP = re.compile(r"([\\`*|~$]|(?<!\w)_|_(?!\w)|\](?=[(:\[])|^[#>])")
 
 def html(report: Report) -> str:
     """The report as one page."""
-    return page("evaluation.html", mark=MARK, report=report, whose=WHOSE)
+    return page("ethos.evaluation.data", "evaluation.html", mark=MARK, report=report, whose=WHOSE)
 
 
 def markdown(report: Report) -> str:

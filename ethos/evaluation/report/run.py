@@ -231,7 +231,7 @@ def _persona_pictures(found: PersonaDiversity) -> Iterator[Picture]:
             "Each dot is a persona, placed by t-SNE so that those with alike lines are neighbours, coloured by topic "
             "(Figure 8). Axes have no meaning."
         )
-        drawn = page("map.html", map=found.map, size=(WIDTH, HEIGHT))
+        drawn = page("ethos.pool.data", "map.html", map=found.map, size=(WIDTH, HEIGHT))
         yield Picture(drawn, caption, f"Map of {found.personas} personas")
     for cloud in found.clouds:
         common = ", ".join(f"{text} ({count})" for text, count in cloud.common)

@@ -1,6 +1,6 @@
 """Configuration files: which tasks, methods and models make one of the paper's tables, as plans for the runner.
 
-Shipped ones are in ``ethos/data/paper``; anyone may write others. A key that is not known is an error, since a
+Shipped ones are in ``ethos/evaluation/data/paper``; anyone may write others. A key that is not known is an error, since a
 misspelt one would otherwise change what is run in silence. Runs nothing.
 """
 
@@ -153,7 +153,7 @@ class Configuration:
 
 def shipped() -> tuple[str, ...]:
     """Names of the configurations of the paper's tables: ``table3``."""
-    names = (entry.name for entry in (files("ethos.data") / "paper").iterdir())
+    names = (entry.name for entry in (files("ethos.evaluation.data") / "paper").iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
@@ -164,7 +164,7 @@ def load_configuration(name: str) -> Configuration:
         InputError: There is none, or it is no TOML.
         ConfigurationError: It has a key that is not known, lacks one, or holds a value that cannot be used.
     """
-    entry = files("ethos.data") / "paper" / f"{name}.toml" if name in shipped() else Path(name).expanduser()
+    entry = files("ethos.evaluation.data") / "paper" / f"{name}.toml" if name in shipped() else Path(name).expanduser()
     try:
         given = tomllib.loads(entry.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -92,7 +92,7 @@ def test_the_lines_of_the_readme_run(
 ) -> None:
     for package in ("pandas", "duckdb"):
         pytest.importorskip(package)
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     section = readme.partition("### The record elsewhere")[2]
     monkeypatch.chdir(tmp_path)
     export(ethos.record, Path("OUT.jsonl"), ())

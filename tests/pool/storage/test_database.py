@@ -19,7 +19,7 @@ from ethos.errors import PoolDamaged, PoolError, PoolTooNew
 from ethos.pool.storage.database import Database
 from ethos.pool.storage.schema import Base
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 # Opens every folder it is told, each as soon as its name arrives, so that several such processes open it at once.
 _OPENER = """

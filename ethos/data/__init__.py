@@ -1,1 +1,0 @@
-"""Data that Ethos ships: the starter pool, and scenarios for the demonstration."""

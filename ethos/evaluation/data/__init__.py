@@ -1,0 +1,1 @@
+"""What ships with the evaluation: published figures, table configurations, communities, the report template."""
