@@ -14,7 +14,7 @@ from ethos.persona import Persona
 from ethos.scenario import Mode, Scenario
 
 # MiniLM cosine, by eye: against the starter pool, 20 common health questions score 0.47 to 0.96 and 20 questions from
-# elsewhere 0.08 to 0.29 (tests/test_starter.py). Not calibrated: it carries no guarantee.
+# elsewhere 0.08 to 0.29 (tests/pool/test_starter.py). Not calibrated: it carries no guarantee.
 DEFAULT_THRESHOLD = 0.45
 LOW_MASS = 0.2
 

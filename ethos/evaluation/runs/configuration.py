@@ -1,7 +1,7 @@
 """Configuration files: which tasks, methods and models make one of the paper's tables, as plans for the runner.
 
-Shipped ones are in ``ethos/evaluation/data/paper``; anyone may write others. A key that is not known is an error, since a
-misspelt one would otherwise change what is run in silence. Runs nothing.
+Shipped ones are in ``ethos/evaluation/data/paper``; anyone may write others. An unknown key is an error, since a
+misspelt one would otherwise change the run without notice. Runs nothing.
 """
 
 from __future__ import annotations

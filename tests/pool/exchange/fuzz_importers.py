@@ -1,6 +1,6 @@
 """Feeds mutated files to the importers until the time is up: `make stress`.
 
-    python tests/fuzz_importers.py lines|parquet [-max_total_time=60]
+    python tests/pool/exchange/fuzz_importers.py lines|parquet [-max_total_time=60]
 
 What the importers promise of any bytes: rows that were checked, refusals with a cause, or an `InputError`; nothing else
 is raised, and no row gets through that cannot be stored. Parquet is decoded in this process instead of one of its own,

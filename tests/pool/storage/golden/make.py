@@ -1,4 +1,4 @@
-"""Writes the golden file of the newest schema: ``python tests/golden/make.py``, once, before the next migration.
+"""Writes the golden file of the newest schema: ``python tests/pool/storage/golden/make.py``, once, before the next migration.
 
 The file is a pool that was really used: something is in every table, written by the code of its time. Older files were
 made so from older commits (README.md). Run it from the repository's root.
