@@ -1,7 +1,7 @@
-"""Answers a file of scenarios into a file of answers, many side by side, resumable.
+"""Answer a file of scenarios into a file of answers, in batches, resumable.
 
-Knows items, answers and the two files; answering itself is handed in. A row is written when it is done and never
-changed, so what a stopped run has written stays, and the next run goes on behind it.
+Knows items, answers and the two files; the caller passes the function that answers. Finished rows are appended, so a
+stopped run keeps them and the next run continues after them.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from ethos.scenario import Attribute, Mode, Scenario
 from ethos.text.cleaning import digest
 from ethos.text.json_lines import append, read
 
-TOGETHER = 16  # scenarios answered side by side: three full batches of comments, and little lost when it is stopped
+TOGETHER = 16  # scenarios a batch: three full batches of comments, and little lost when the run is stopped
 
 _BEGINNING = b'{"id": '  # of every row
-_MEND = "name another --output"
+_FIX = "name another --output"
 
 AnswerAll = Callable[[Sequence[tuple[Scenario, Mode]]], Sequence[Answer | EthosError]]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row to be answered.
+    """One row to answer.
 
     Attributes:
         id: The item's own id.
-        scenario: What is asked.
+        scenario: The scenario.
         mode: How comments become the answer.
-        key: Content address of scenario, mode and seed: what a row is recognised by when a run is resumed.
+        key: Content address of scenario, mode and seed; identifies the row when a run is resumed.
     """
 
     id: str
@@ -46,13 +46,13 @@ class Row:
 
 @dataclass
 class BatchReport:
-    """What a run did.
+    """Result of a run.
 
     Attributes:
-        rows: How many the input has.
-        skipped: How many the output had already.
-        answered: The answers that were added to it.
-        failed: The rows without an answer, with the reason.
+        rows: Number of rows of the input.
+        skipped: Number of rows that the output already had.
+        answered: The answers that were appended.
+        failed: The rows without an answer, with the error.
     """
 
     rows: int
@@ -62,12 +62,12 @@ class BatchReport:
 
     @property
     def done(self) -> int:
-        """How many rows need nothing more in this run."""
+        """Return the number of rows that are finished in this run."""
         return self.skipped + len(self.answered) + len(self.failed)
 
 
 def rows_of(items: Iterable[Item], mode: Mode, attribute: str | None, seed: int) -> list[Row]:
-    """What is to be answered; mode and attribute are for the items that do not tell their own.
+    """Return the rows to answer; mode and attribute apply to the items that name none.
 
     Raises:
         InputError: The attribute cannot be used.
@@ -84,19 +84,19 @@ def rows_of(items: Iterable[Item], mode: Mode, attribute: str | None, seed: int)
 def answer_rows(
     rows: Sequence[Row], output: Path, answer_all: AnswerAll, progress: Callable[[BatchReport], None]
 ) -> BatchReport:
-    """Answer the rows that the output does not have, and append them to it.
+    """Answer the rows that the output lacks, and append the answers.
 
-    A row that fails is listed in `failures_of` the output, and tried again by the next run.
+    A row that fails is listed in `failures_of` the output; the next run tries it again.
 
     Args:
-        rows: All rows; equal ones are answered as often as they occur.
-        output: JSON lines, one answer each, with ``id`` and ``key`` of its row; made, for its owner only, if needed.
-        answer_all: Answers scenarios side by side.
-        progress: Told whenever rows are done.
+        rows: All rows; equal rows are answered as often as they occur.
+        output: JSON lines, one answer each, with ``id`` and ``key`` of its row; created readable by its owner only.
+        answer_all: Answers a batch of scenarios.
+        progress: Called after each batch.
 
     Raises:
         InputError: The output cannot be read as answers, or not be written.
-        EthosError: As `answer_all` raises it; what was written stays.
+        EthosError: As `answer_all` raises it; written rows are kept.
     """
     had = _keys_in(output)
     report = BatchReport(len(rows))
@@ -114,8 +114,8 @@ def answer_rows(
         results = list(zip(some, answer_all([(row.scenario, row.mode) for row in some]), strict=True))
         answers = [(row, result) for row, result in results if isinstance(result, Answer)]
         failed = [(row, result) for row, result in results if isinstance(result, EthosError)]
-        append(output, [{"id": row.id, "key": row.key, **answer.as_dict()} for row, answer in answers], _MEND)
-        append(failures_of(output), [_failure(row, error) for row, error in failed], _MEND)
+        append(output, [{"id": row.id, "key": row.key, **answer.as_dict()} for row, answer in answers], _FIX)
+        append(failures_of(output), [_failure(row, error) for row, error in failed], _FIX)
         report.answered += [answer for _, answer in answers]
         report.failed += failed
         progress(report)
@@ -123,7 +123,7 @@ def answer_rows(
 
 
 def failures_of(output: Path) -> Path:
-    """Where the rows that failed are listed: beside the output."""
+    """Return the path of the list of failed rows, beside the output."""
     return output.with_name(f"{output.name}.failed")
 
 
@@ -133,8 +133,8 @@ def _failure(row: Row, error: EthosError) -> Mapping[str, Any]:
 
 
 def _keys_in(output: Path) -> Counter[str]:
-    """How often each row is in the output."""
-    return Counter(read(output, _BEGINNING, _key, "answer of a batch", _MEND))
+    """Return how often each row is in the output."""
+    return Counter(read(output, _BEGINNING, _key, "answer of a batch", _FIX))
 
 
 def _key(row: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Stage 2, comments (paper section 3.2): what each persona of the panel says of the scenario.
+"""Stage 2, comments (paper section 3.2): what each persona of the panel says about the scenario.
 
 Turns a panel into requests; knows no database. All comments of a panel are one batch.
 """
@@ -21,7 +21,7 @@ STAGE = "comment"
 
 
 def comment_requests(scenario: Scenario, members: Sequence[Member], prompts: PromptSet, seed: int) -> list[Request]:
-    """One request a member, in order. A persona's seed does not depend on who else is on the panel."""
+    """Return one request a member, in order. A persona's seed does not depend on the other members."""
     table = prompts.comments
     requests = []
     for member in members:
@@ -36,20 +36,20 @@ def _text(scenario: Scenario, persona: Persona, prompts: PromptSet, marks: Fence
     table, attribute = prompts.comments, scenario.attribute
     about_value = attribute is not None and attribute.kind is AttributeKind.VALUE
     line = persona.line_of(table.get("attributes", ATTRIBUTES))
-    told = {"subject": marks.around(scenario.subject), "persona": marks.around(line)}
+    values = {"subject": marks.around(scenario.subject), "persona": marks.around(line)}
     if not scenario.options or about_value or "user_options" not in table:
-        return fill(table["user"], **told)
+        return fill(table["user"], **values)
     poll = ""
     if attribute is not None and attribute.kind is AttributeKind.COUNTRY:
         poll = table["poll"].format(country=attribute.name)
-    return fill(table["user_options"], **told, poll=poll, letters=", ".join(letters(len(scenario.options))))
+    return fill(table["user_options"], **values, poll=poll, letters=", ".join(letters(len(scenario.options))))
 
 
 def comment_of(member: Member, call: AnyCall, call_id: str) -> Comment:
-    """What a member said.
+    """Return a member's comment.
 
     Raises:
-        ModelError: The comment is empty: nothing is put in its place.
+        ModelError: The comment is empty.
     """
     assert isinstance(call, Call), "a comment is written, not read"
     completion = call.completion

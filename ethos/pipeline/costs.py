@@ -1,6 +1,6 @@
-"""What answers cost: seconds, calls and tokens, and what did not have to be made.
+"""The cost of answers: seconds, model calls and tokens, and how much was reused.
 
-Adds up plain answers; knows no model and no pool.
+Sums plain answers; knows no model and no pool.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from ethos.answer import Answer, Source
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What a number of answers cost together.
+    """The summed cost of several answers.
 
     Attributes:
-        answers: How many.
-        reused: How many of them were in the record.
-        seconds: By stage; ``total`` is all of them and what lies between.
-        calls: By stage, those that were made.
+        answers: Number of answers.
+        reused: Number of answers taken from the record.
+        seconds: Wall time by stage; ``total`` includes the time between stages.
+        calls: Model calls made, by stage.
         tokens: Read (``prompt``) and written (``completion``).
-        personas: Members of the panels, but for those of reused answers.
-        from_pool: How many of them the pool had.
-        comments_reused: How many of them had said the same before.
+        personas: Members of the panels, without those of reused answers.
+        from_pool: Number of members retrieved from the pool.
+        comments_reused: Number of comments taken from the record.
     """
 
     answers: int
@@ -38,7 +38,7 @@ class Spending:
 
 
 def spending(answers: Iterable[Answer]) -> Spending:
-    """Add up what answers cost."""
+    """Return the summed cost of answers."""
     seconds: dict[str, float] = {}
     calls: Counter[str] = Counter()
     tokens: Counter[str] = Counter()

@@ -1,7 +1,6 @@
-"""Finds out what would keep Ethos from working here, and says how to mend it.
+"""Diagnose an installation: try each part and name the fix for each fault.
 
-Tries each part in earnest: the folder is written to, the encoder encodes, the model writes. Ties all layers together;
-changes nothing.
+Each part is really used: the folder is written to, the encoder encodes, the model generates. No file is changed.
 """
 
 from __future__ import annotations
@@ -42,30 +41,30 @@ _SCHEMA = schema_text(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part that was tried.
+    """The result for one part.
 
     Attributes:
-        part: What.
-        works: Whether it does; None where it does with a drawback, or was not tried.
-        told: What was found.
-        mend: The next step; empty where there is nothing to mend.
+        part: Name of the part.
+        works: Whether it works; None where it works with a drawback, or was not tried.
+        detail: What was observed.
+        fix: The next step; empty where none is needed.
     """
 
     part: str
     works: bool | None
-    told: str
-    mend: str = ""
+    detail: str
+    fix: str = ""
 
     def as_dict(self) -> dict[str, object]:
-        """As plain JSON values."""
-        return {"part": self.part, "works": self.works, "told": self.told, "mend": self.mend}
+        """Return plain JSON values."""
+        return {"part": self.part, "works": self.works, "detail": self.detail, "fix": self.fix}
 
 
 def examine(settings: Settings, models: bool = True) -> Iterator[Finding]:
     """Try all parts, the quick ones first.
 
     Args:
-        settings: What is going to be used.
+        settings: The settings to try.
         models: Whether to load the encoder and the models, and to call the endpoint.
     """
     yield from (_python(), _packages(), _sqlite())
@@ -96,7 +95,10 @@ def _packages() -> Finding:
             missing.append(name)
     if missing:
         return Finding(
-            "packages", False, f"missing: {', '.join(missing)}", "install Ethos anew: pip install ethos-pool"
+            "packages",
+            False,
+            f"missing: {', '.join(missing)}",
+            "reinstall Ethos: pip install --force-reinstall ethos-pool",
         )
     return Finding("packages", True, ", ".join(found))
 
@@ -115,14 +117,12 @@ def _sqlite() -> Finding:
 
 def _folder(pool: Path) -> Finding:
     if not pool.exists():
-        return Finding(
-            "folder", None, f"{pool} is not there yet", "it is made by the first command, try: ethos pool init"
-        )
+        return Finding("folder", None, f"{pool} does not exist yet", "create it: ethos pool init")
     try:
         with tempfile.TemporaryFile(dir=pool):
             pass
     except OSError as error:
-        return Finding("folder", False, f"{pool}: {error.strerror}", "give yourself the right to write there")
+        return Finding("folder", False, f"{pool}: {error.strerror}", "grant yourself write permission")
     others = pool.stat().st_mode & 0o077
     loose = [path.name for path in pool.glob(f"{FILE}*") if path.stat().st_mode & 0o077]
     if others or loose:
@@ -139,7 +139,7 @@ def _file_system(pool: Path) -> Finding:
 
 
 def _kind_of_file_system(path: Path) -> str:
-    """Of the mount that holds a path; empty where the system does not tell."""
+    """Return the file system type of the mount that holds a path; empty where the system does not report it."""
     mounts = Path("/proc/mounts")
     if not mounts.exists():
         return ""
@@ -152,13 +152,13 @@ def _kind_of_file_system(path: Path) -> str:
 def _room(pool: Path) -> Finding:
     at = next(parent for parent in (pool, *pool.resolve().parents) if parent.exists())
     free = shutil.disk_usage(at).free
-    told = f"{free / 1e9:.1f} GB free"
-    return Finding("disk", True, told) if free >= ROOM else Finding("disk", None, told, "free some disk space")
+    detail = f"{free / 1e9:.1f} GB free"
+    return Finding("disk", True, detail) if free >= ROOM else Finding("disk", None, detail, "free some disk space")
 
 
 def _database(pool: Path) -> Finding:
     if not (pool / FILE).exists():
-        return Finding("database", None, "there is none yet")
+        return Finding("database", None, "no database yet")
 
     def opened() -> Finding:
         database = Database(pool)
@@ -168,7 +168,7 @@ def _database(pool: Path) -> Finding:
                 [count] = connection.execute("SELECT count(*) FROM personas").fetchone()
         finally:
             database.close()
-        return Finding("database", True, f"sound, {count} personas; look closer with: ethos pool verify")
+        return Finding("database", True, f"sound, {count} personas; full check: ethos pool verify")
 
     return _tried("database", opened)
 
@@ -206,16 +206,16 @@ def _capability(name: str, what: str, attempt: Callable[[], Finding]) -> Finding
 def _reads_options(model: LanguageModel) -> Finding:
     prompt = user("Which letter comes first in the alphabet?\nA. A\nB. B\nAnswer with one letter.")
     [reading] = model.option_probabilities([prompt], ("A", "B"))
-    told = ", ".join(f"{p:.2f}" for p in reading.probabilities)
-    return Finding("option probabilities", True, f"A and B: {told}, {reading.mass:.0%} of all probability")
+    probabilities = ", ".join(f"{p:.2f}" for p in reading.probabilities)
+    return Finding("option probabilities", True, f"A and B: {probabilities}, {reading.mass:.0%} of all probability")
 
 
 def _keeps_schema(model: LanguageModel) -> Finding:
     [reply] = model.generate([Request(user("Give a name as JSON."), 24, 0.0, 0, _SCHEMA)])
     if reply.text.replace(" ", "").replace("\n", "") == '{"name":"Ana"}':
         return Finding("schema", True, "replies keep to a schema")
-    mend = "use --prompts paper, or a server with response_format json_schema"
-    return Finding("schema", False, f"a reply does not keep to its schema: {reply.text[:60]!r}", mend)
+    fix = "use --prompts paper, or a server with response_format json_schema"
+    return Finding("schema", False, f"a reply does not keep to its schema: {reply.text[:60]!r}", fix)
 
 
 def _repeats_itself(model: LanguageModel) -> Finding:

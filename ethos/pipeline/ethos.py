@@ -1,7 +1,7 @@
-"""Ethos: one object that answers. Scenario in, recorded answer out.
+"""`Ethos`: answers scenarios from a pool and records the answers.
 
-Holds the pool, the models and the settings of a run, opened when they are first needed; every step itself lives in
-the module named after it.
+Holds the pool, the models and the settings, each opened at its first use. The stages themselves are in
+`ethos.pipeline.stages`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,21 @@ E = TypeVar("E", bound=StrEnum)
 
 
 def _silent(_: str) -> None:
-    """No progress is shown."""
+    """Ignore progress."""
 
 
 class Ethos:
-    """Answers scenarios from a pool, and records how.
+    """Answers scenarios from a pool and records each answer with everything it was made from.
 
     Args:
         pool: The pool folder; the user's own by default.
         model: The main model by name, or a `LanguageModel`.
         comment_model: Writes comments; the main model by default.
-        persona_model: Invents personas; the main model by default.
-        embedder: An `Embedder`; by default the settings' one.
-        settings: Everything else; `pool` and models given by name replace what it holds.
+        persona_model: Generates personas; the main model by default.
+        base_url: Endpoint of ``openai:`` models, such as ``http://127.0.0.1:8080/v1``.
+        api_key: Key of that endpoint; sent to its origin only, never stored.
+        embedder: An `Embedder`; by default the one that the settings name.
+        settings: All other settings; the arguments above replace theirs.
 
     Raises:
         PoolError: The pool cannot be opened.
@@ -60,13 +62,21 @@ class Ethos:
         model: str | LanguageModel = "",
         comment_model: str | LanguageModel = "",
         persona_model: str | LanguageModel = "",
+        base_url: str = "",
+        api_key: str = "",
         embedder: Embedder | None = None,
         settings: Settings | None = None,
     ) -> None:
         given: dict[str, Any] = {"pool": Path(pool).expanduser()} if pool is not None else {}
         roles = {"model": model, "comment_model": comment_model, "persona_model": persona_model}
         given |= {role: name for role, name in roles.items() if isinstance(name, str) and name}
-        self.settings = replace(settings or Settings(), **given)
+        settings = settings or Settings()
+        if base_url or api_key:
+            endpoint = settings.endpoint
+            given["endpoint"] = replace(
+                endpoint, base_url=base_url or endpoint.base_url, api_key=api_key or endpoint.api_key
+            )
+        self.settings = replace(settings, **given)
         self._given: dict[str, LanguageModel] = {
             role: model for role, model in roles.items() if not isinstance(model, str)
         }
@@ -83,7 +93,7 @@ class Ethos:
         self.close()
 
     def close(self) -> None:
-        """Release the pool."""
+        """Close the pool."""
         self.pool.close()
 
     @cached_property
@@ -97,7 +107,7 @@ class Ethos:
         return planned(prompts) if self.settings.plan else prompts
 
     def model(self, role: str) -> LanguageModel:
-        """The model of a role: ``model``, ``comment_model`` or ``persona_model``; one name is opened once.
+        """Return the model of a role: ``model``, ``comment_model`` or ``persona_model``; a name is opened once.
 
         Raises:
             ConfigurationError: The model cannot be opened.
@@ -110,12 +120,12 @@ class Ethos:
         return self._models[home]
 
     def named(self, role: str) -> str:
-        """The name of a role's model, told without opening it."""
+        """Return the name of a role's model without opening it."""
         home = self._home(role)
         return self._given[home].identity.name if home in self._given else str(getattr(self.settings, home))
 
     def _home(self, role: str) -> str:
-        """The role whose model serves a role: itself, or ``model`` where none of its own is named."""
+        """Return the role whose model serves this one: itself, or ``model`` where it names none."""
         own = getattr(self.settings, role)
         return role if role in self._given or (own and own != self.settings.model) else "model"
 
@@ -133,23 +143,21 @@ class Ethos:
         progress: Progress = _silent,
         on_text: OnText | None = None,
     ) -> Answer:
-        """Answer one scenario, and record the answer with all that made it.
+        """Answer one scenario and record the answer.
 
         Args:
             scenario: A text, or a `Scenario`.
             mode: Overton, steerable or distributional.
             options: A question's options, when `scenario` is a text.
             attribute: The value, group or country, as VITAL writes it (`Attribute.parse`).
-            personas: Where personas may come from.
+            personas: Allowed sources of personas.
             seed: The same request with the same seed over the same pool gives the same answer.
-            priors: Weight of a persona by id, or by the start of its id; 1 for those not named. They weigh
-                distributional answers.
-            reuse: Whether a recorded answer to the very same request will do, if all of its panel are active still,
-                and recorded calls of the main model. Personas that are to be fresh are invented all the same.
-            progress: Told what is being done, for people who wait.
-            on_text: Told the answer's text piece by piece while the model writes it, and at once where it is not
-                written: looked up, or put together from probabilities. Joined, the pieces are the output, unless an
-                error is raised.
+            priors: Weight of a persona by id, or by the start of its id; 1 for the others. Used in distributional mode.
+            reuse: Whether a recorded answer to the same request is returned if its whole panel is still active, and
+                recorded calls of the main model are reused. Has no effect with fresh personas.
+            progress: Called with a description of the current step.
+            on_text: Called with each piece of the answer's text as the model writes it, or once with the whole text
+                where no model writes it. Joined, the pieces equal the output, unless an error is raised.
 
         Raises:
             InputError: The scenario cannot be used, or not in this mode.
@@ -160,17 +168,17 @@ class Ethos:
         mode = _choice(Mode, mode, "mode")
         asked = (_steered(scenario, mode, tuple(options), attribute), mode)
         terms: dict[str, Any] = {"personas": personas, "seed": seed, "priors": priors, "reuse": reuse}
-        told: list[str] = []
+        written: list[str] = []
 
-        def tell(piece: str) -> None:
-            told.append(piece)
+        def forward(piece: str) -> None:
+            written.append(piece)
             if on_text:
                 on_text(piece)
 
-        [answer] = self._answers([asked], **terms, progress=progress, on_text=tell if on_text else None)
+        [answer] = self._answers([asked], **terms, progress=progress, on_text=forward if on_text else None)
         if isinstance(answer, EthosError):
             raise answer
-        if on_text and not told:
+        if on_text and not written:
             on_text(answer.outcome.output)
         return answer
 
@@ -184,10 +192,10 @@ class Ethos:
         reuse: bool = False,
         progress: Progress = _silent,
     ) -> list[Answer | EthosError]:
-        """Answer scenarios side by side: whatever they ask of a model at the same stage is one batch.
+        """Answer scenarios together: the model requests of one stage form one batch.
 
-        The answers are those that `answer` gives, except that a scenario does not see the personas invented for the
-        others. In bfloat16 a model's text depends a little on what shares its batch.
+        The answers equal those of `answer`, except that a scenario does not see the personas generated for the
+        others. In bfloat16 a model's text depends slightly on the other rows of its batch.
 
         Args:
             asked: Each scenario with its mode.
@@ -198,12 +206,12 @@ class Ethos:
             progress: As in `answer`.
 
         Returns:
-            An answer for each, in order, or the error that `answer` would have raised for it.
+            One answer a scenario, in order, or the error that `answer` would raise for it.
 
         Raises:
             InputError: A prior cannot be used.
             ConfigurationError: A model cannot be opened.
-            ModelError: A model cannot be reached, and there are several scenarios; what is done is recorded.
+            ModelError: A model cannot be reached, and there are several scenarios; finished work is recorded.
         """
         terms: dict[str, Any] = {"personas": personas, "seed": seed, "priors": priors, "reuse": reuse}
         return self._answers(asked, **terms, progress=progress, on_text=None)
@@ -257,7 +265,7 @@ class Ethos:
         return [results[place] for place in range(len(asked))]
 
     def _question(self, scenario: Scenario, mode: Mode, sourcing: Sourcing, seed: int, priors: Priors) -> Question:
-        """A scenario that its mode can answer, with the content address of all that its answer depends on.
+        """Return a scenario that its mode can answer, with the content address of everything its answer depends on.
 
         Raises:
             InputError: The mode cannot answer it.
@@ -272,7 +280,7 @@ class Ethos:
 
     @property
     def _setting(self) -> str:
-        """Content address of what all requests to this object share."""
+        """Return the content address of the settings that all requests to this object share."""
         calibration = self.pool.facts.get(CALIBRATION)
         prompts = (self.prompts.label, self.prompts.content, aggregation_prompts().content)
         retrieval = (self.settings.k, self.settings.threshold, calibration, self.embedder.identity.id)
@@ -280,7 +288,7 @@ class Ethos:
 
     @cached_property
     def _requested_models(self) -> list[str]:
-        """Which model was asked for in each role, told without opening any."""
+        """Return the identity of the model requested for each role, without opening any."""
         found = []
         for role in ROLES.values():
             home = self._home(role)
@@ -294,7 +302,7 @@ class Ethos:
         return found
 
     def _checked(self, priors: Priors) -> Priors:
-        """Priors by full persona id."""
+        """Return the priors by full persona id."""
         if any(not 0 <= weight < float("inf") for weight in priors.values()):
             raise InputError("priors must be finite and not negative", "give --prior PERSONA_ID=WEIGHT")
         return {self.pool.store.find(start): weight for start, weight in priors.items()}
@@ -310,7 +318,7 @@ def _choice(kind: type[E], value: str, what: str) -> E:
 def _steered(
     scenario: str | Scenario, mode: Mode, options: tuple[str, ...], attribute: str | Attribute | None
 ) -> Scenario:
-    """The scenario as a value."""
+    """Return the scenario with its options and attribute."""
     if isinstance(scenario, Scenario):
         if options:
             raise InputError("options were given beside a Scenario that has its own", "give them in the Scenario")

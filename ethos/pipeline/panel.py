@@ -26,14 +26,14 @@ from ethos.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class PanelRequest:
-    """How a panel is to be found.
+    """How to assemble a panel.
 
     Attributes:
-        k: How many personas.
-        sourcing: Where they may come from.
+        k: Number of personas.
+        sourcing: Allowed sources of personas.
         prompts: The prompt set of generation.
         seed: The request's seed.
-        learn: Whether what is generated may serve other scenarios later.
+        learn: Whether generated personas may serve other scenarios later.
     """
 
     k: int
@@ -45,7 +45,7 @@ class PanelRequest:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """A panel, and how it came about.
+    """A panel and the calls that generated its new members.
 
     Attributes:
         panel: Its members and the gate.
@@ -62,7 +62,7 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A scenario, and what the pool gives for it, which is too little."""
+    """A scenario for which the pool has too few personas, and those it has."""
 
     scenario: Scenario
     found: Retrieval
@@ -72,28 +72,28 @@ class _Search:
 def assemble(
     pool: Pool, record: Record, scenarios: Sequence[Scenario], request: PanelRequest, model: Callable[[], LanguageModel]
 ) -> list[Assembly | EthosError]:
-    """The panels of scenarios; what the pool lacks is generated for all of them together.
+    """Return the panels of scenarios; the personas that the pool lacks are generated for all of them in one batch.
 
-    Where several ask for one panel at the same time, here or in other processes, one generates it and the others wait.
-    Scenarios of one call do not see what is generated for each other, unless they are of one topic.
+    When several callers or processes need the same panel at the same time, one generates it and the others wait.
+    Scenarios of one call do not see the personas generated for each other, unless they share one topic.
 
     Args:
-        pool: Where personas are fetched from and stored in.
-        record: Where calls and failed attempts are kept, whether or not they lead to a panel.
-        scenarios: What is asked.
-        request: How the panels are to be found.
-        model: Gives the persona model; called only if something must be generated.
+        pool: Source and store of personas.
+        record: Store of calls and failed attempts, whether or not they lead to a panel.
+        scenarios: The scenarios.
+        request: How to assemble the panels.
+        model: Returns the persona model; called only if personas must be generated.
 
     Returns:
-        A panel for each, in order, or why there is none: `PoolEmpty`, only pool personas are allowed and the pool has
-        too few; `GenerationError`, too few valid personas after the bounded attempts; `ModelError`, the model fails.
+        One panel a scenario, in order, or its error: `PoolEmpty`, only pool personas are allowed and the pool has too
+        few; `GenerationError`, too few valid personas after the bounded attempts; `ModelError`, the model fails.
 
     Raises:
-        ModelError: It fails on several for a cause that lies in none of them.
+        ModelError: The model fails on several scenarios for a cause outside them.
     """
     found = [_search(pool, scenario, request) for scenario in scenarios]
     if request.sourcing is Sourcing.FRESH or not request.learn:
-        # Nobody waits for what another generates, since it would not be found afterwards.
+        # No lease: personas that another caller generates would not be found afterwards.
         lone = [search for search in found if isinstance(search, _Search)]
         alone = iter(apart(lone, lambda some: _generate(pool, record, some, request, model)) if lone else ())
         return [next(alone) if isinstance(one, _Search) else one for one in found]
@@ -119,7 +119,7 @@ def _generate_once(
     request: PanelRequest,
     model: Callable[[], LanguageModel],
 ) -> dict[str, Assembly | EthosError]:
-    """Complete the panels that nobody else completes, and wait for the others; those made here, by key."""
+    """Complete the panels whose lease is free and wait for the others; return those completed here, by key."""
     made: dict[str, Assembly | EthosError] = {}
 
     def done(key: str) -> bool:
@@ -137,7 +137,7 @@ def _generate_once(
 def _search(
     pool: Pool, scenario: Scenario, request: PanelRequest, waiting_since: float | None = None
 ) -> Assembly | EthosError | _Search:
-    """What the pool gives; nothing when the caller wants fresh personas."""
+    """Retrieve from the pool, unless the caller wants fresh personas."""
     began = time.perf_counter()
     if request.sourcing is Sourcing.FRESH:
         return _Search(
@@ -186,7 +186,7 @@ def _generate(
             results.append(_generation_error(draft))
             continue
         members = (*search.found.members, *_fresh_members(draft.personas, len(search.found.members)))
-        # Where the record withholds what is asked, the pool learns nothing from it either.
+        # Where the record withholds the scenario, the pool does not learn from it either.
         known = record.keeps_texts and request.learn
         placed = [Placed(member.persona, member.relevance) for member in members] if known else []
         pool.add(record.scenario(search.scenario), draft.personas, origin, placed, retrievable=known)
@@ -197,7 +197,7 @@ def _generate(
 
 
 def _fresh_members(personas: Sequence[Persona], after: int) -> list[Member]:
-    """Members generated for this very scenario, ranked after those already chosen."""
+    """Return generated personas as members, ranked after those already chosen."""
     return [
         Member(persona, Source.FRESH, rank, 1.0, "generated for this scenario")
         for rank, persona in enumerate(personas, start=after + 1)
@@ -205,7 +205,7 @@ def _fresh_members(personas: Sequence[Persona], after: int) -> list[Member]:
 
 
 def _generation_error(draft: Draft) -> GenerationError:
-    """What to tell a caller whose personas could not be generated."""
+    """Return the error for a scenario whose personas could not be generated."""
     last = draft.failures[-1]
     return GenerationError(
         f"{len(draft.personas)} of {draft.brief.count} personas after {last.attempt} attempts; the last one failed: "

@@ -1,6 +1,6 @@
-"""Reads scenarios from files: plain lines, JSON lines, and VITAL's JSON as it is.
+"""Read scenarios from files: plain lines, JSON lines, and VITAL's own JSON.
 
-Knows formats and fields; knows no model and no pool. A row that cannot be used is an error that names file and row.
+Knows formats and fields; knows no model and no pool. An unusable row raises an error that names file and row.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Item:
 
     Attributes:
         id: The row's own id, else its number in the file.
-        scenario: What it asks.
-        mode: The mode its fields suggest; None where the file does not tell.
+        scenario: The scenario.
+        mode: The mode that its fields imply; None where they imply none.
     """
 
     id: str
@@ -34,10 +34,10 @@ class Item:
 
 
 def read_items(path: Path) -> list[Item]:
-    """All rows of a file, in order.
+    """Return all rows of a file, in order.
 
     A ``.json`` file is a list of objects, a ``.jsonl`` file one object (or string) a line; any other file has one
-    scenario a line, empty lines and lines that start with ``#`` left out.
+    scenario a line, without empty lines and lines that start with ``#``.
 
     Raises:
         InputError: No such file, not UTF-8, not JSON, no rows, or a row that cannot be used.
@@ -54,7 +54,7 @@ def read_items(path: Path) -> list[Item]:
 
 
 def read_rows(path: Path) -> list[tuple[int, Any]]:
-    """All rows of a file as they are, each with its number, in the formats of `read_items`.
+    """Return all rows of a file unparsed, each with its number, in the formats of `read_items`.
 
     Raises:
         InputError: No such file, not UTF-8, or not JSON.
@@ -69,7 +69,7 @@ def read_rows(path: Path) -> list[tuple[int, Any]]:
 
 
 def distinct_scenarios(items: list[Item]) -> list[Scenario]:
-    """What personas are needed for: each topic once, in order of first appearance."""
+    """Return each topic once, in order of first appearance: the scenarios that need personas."""
     return list({item.scenario.key: item.scenario.topic for item in items}.values())
 
 
@@ -101,7 +101,7 @@ def _json(text: str, where: str) -> Any:
 
 
 def read_item(row: object, number: int) -> Item:
-    """What one row asks.
+    """Return the scenario of one row.
 
     Raises:
         InputError: The row cannot be used.

@@ -1,7 +1,7 @@
-"""Takes questions through the stages side by side: panels, comments, outcomes, answers.
+"""The stages of an answer: retrieve panels, collect comments, aggregate by mode, record.
 
-One question or many, the way is the same: what they ask of a model at the same stage is asked in one batch, and an
-error stays with the question that met it. Knows the stages and the record; chooses no model and checks no input.
+One question or many take the same path: the model requests of one stage form one batch, and an error stays with its
+own question. Knows the stages and the record; chooses no model and validates no input.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Question:
     """A scenario that its mode can answer.
 
     Attributes:
-        scenario: What is asked.
+        scenario: The scenario.
         mode: How comments become the answer.
         request: Content address of the whole request.
-        warnings: What was changed in it.
+        warnings: Changes that were made to the input.
     """
 
     scenario: Scenario
@@ -59,20 +59,20 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """What a stage of one question rests on, and its share of the time."""
+    """The model calls of one question in one stage, and its share of the wall time in seconds."""
 
     calls: Sequence[Kept]
     seconds: float
 
     @property
     def made(self) -> list[AnyCall]:
-        """The calls that were made for it."""
+        """Return the calls that were made now, not reused from the record."""
         return [one.call for one in self.calls if not one.kept.reused]
 
 
 @dataclass(frozen=True, slots=True)
-class _Seated:
-    """A question with its panel."""
+class _WithPanel:
+    """A question after stage 1."""
 
     question: Question
     found: Assembly
@@ -80,43 +80,42 @@ class _Seated:
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
-    """A question with its panel's comments."""
+class _WithComments:
+    """A question after stage 2."""
 
-    seated: _Seated
+    with_panel: _WithPanel
     comments: tuple[Comment, ...]
     stage: _Stage
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
-    """A question with its outcome."""
+class _WithOutcome:
+    """A question after stage 3."""
 
-    heard: _Heard
+    with_comments: _WithComments
     outcome: Outcome
     stage: _Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the questions of one run share.
+    """The parts and settings that the questions of one run share.
 
     Attributes:
-        pool: Where panels come from.
-        record: Where everything is kept.
+        pool: Source of pool personas.
+        record: Store of calls, failures and answers.
         prompts: The prompt set.
-        model: Gives the model of a role.
-        embedder: Tells which comment a sentence is nearest to.
+        model: Returns the model of a role.
+        embedder: Encodes sentences and comments for textual influence.
         k: Personas in a panel.
-        sourcing: Where they may come from.
+        sourcing: Allowed sources of personas.
         seed: The request's seed.
         priors: Weights of personas by full id; 1 for those not named.
-        reuse: Whether calls of the main model that are in the record need not be made again; comments never need to.
-        most_share: Of an Overton answer's sentences, above which one persona is said to prevail.
-        learn: Whether personas that are invented may serve other questions later.
-        progress: Told what is being done.
-        on_text: Told the answer to a single question while it is written, in Overton mode; the others' answers are
-            put together from several calls.
+        reuse: Whether recorded calls of the main model are reused; recorded comments always are.
+        most_share: Share of an Overton answer's sentences above which one persona dominates, 0..1.
+        learn: Whether generated personas may serve other questions later.
+        progress: Called with a description of the current step.
+        on_text: Called with each piece of an Overton answer to a single question as it is written.
     """
 
     pool: Pool
@@ -136,62 +135,65 @@ class Run:
 
     @spanned("ethos.answer")
     def answers(self, questions: Sequence[Question]) -> list[Answer | EthosError]:
-        """Answer questions, and record every answer with all that made it.
+        """Answer questions and record every answer with its panel, comments and calls.
 
         Returns:
-            An answer for each, in order, or the error that it alone would have met.
+            One answer a question, in order, or the error that this question alone would raise.
 
         Raises:
-            ModelError: The model fails on several for a cause that lies in none of them; what is done is recorded.
+            ModelError: A model fails on several questions for a cause outside them; finished work is recorded.
             ConfigurationError: A model cannot be opened.
         """
         began = time.perf_counter()
-        ended = _onward(_onward(self._seat(questions), self._hear), self._end)
+        panels = self._retrieve_panels(questions)
+        comments = _apply(panels, self._collect_comments)
+        finished = _apply(comments, self._aggregate)
         share = (time.perf_counter() - began) / len(questions)
-        return [one if isinstance(one, EthosError) else self._answer(one, share) for one in ended]
+        return [one if isinstance(one, EthosError) else self._record_answer(one, share) for one in finished]
 
-    @spanned("ethos.pipeline.panel")
-    def _seat(self, questions: Sequence[Question]) -> Sequence[_Seated | EthosError]:
-        """Stage 1: every question gets its panel."""
+    @spanned("ethos.panel")
+    def _retrieve_panels(self, questions: Sequence[Question]) -> Sequence[_WithPanel | EthosError]:
+        """Stage 1: retrieve a panel for every question, and generate the personas that the pool lacks."""
         fresh = self.sourcing is Sourcing.FRESH
-        self.progress("inventing a panel" if fresh else "looking for a panel in the pool")
+        self.progress("generating a panel" if fresh else "retrieving a panel from the pool")
         request = PanelRequest(self.k, self.sourcing, self.prompts, self.seed, self.learn)
         scenarios = [question.scenario for question in questions]
         panels = assemble(self.pool, self.record, scenarios, request, self._persona_model)
         self._note("persona", questions, panels)
         return [
-            found if isinstance(found, EthosError) else _seated(question, found, self.priors)
+            found if isinstance(found, EthosError) else _with_panel(question, found, self.priors)
             for question, found in zip(questions, panels, strict=True)
         ]
 
     def _persona_model(self) -> LanguageModel:
-        self.progress("inventing the personas that the pool lacks")
+        self.progress("generating the personas that the pool lacks")
         return self.model(ROLES["persona"])
 
     @spanned("ethos.comments")
-    def _hear(self, seated: Sequence[_Seated]) -> Sequence[_Heard | EthosError]:
-        """Stage 2: comments; those written before for the very same request are reused, the others are one batch."""
+    def _collect_comments(self, with_panel: Sequence[_WithPanel]) -> Sequence[_WithComments | EthosError]:
+        """Stage 2: one comment a member; recorded comments of the same request are reused, the others are one batch."""
         began = time.perf_counter()
-        self.progress(f"collecting {sum(len(one.found.panel.members) for one in seated)} comments")
+        self.progress(f"collecting {sum(len(one.found.panel.members) for one in with_panel)} comments")
         wanted: list[Sequence[Query]] = [
-            comment_requests(one.question.scenario, one.found.panel.members, self.prompts, self.seed) for one in seated
+            comment_requests(one.question.scenario, one.found.panel.members, self.prompts, self.seed)
+            for one in with_panel
         ]
         calls = self._ask(COMMENT, wanted, recall=True)
-        share = (time.perf_counter() - began) / len(seated)
-        heard = [
-            kept if isinstance(kept, ModelError) else _heard(one, _Stage(kept, share))
-            for one, kept in zip(seated, calls, strict=True)
+        share = (time.perf_counter() - began) / len(with_panel)
+        with_comments = [
+            kept if isinstance(kept, ModelError) else _with_comments(one, _Stage(kept, share))
+            for one, kept in zip(with_panel, calls, strict=True)
         ]
-        self._note(COMMENT, [one.question for one in seated], heard)
-        return heard
+        self._note(COMMENT, [one.question for one in with_panel], with_comments)
+        return with_comments
 
     @spanned("ethos.outcome")
-    def _end(self, heard: Sequence[_Heard]) -> Sequence[_Ended | EthosError]:
-        """Stage 3: the modes' own calls."""
+    def _aggregate(self, with_comments: Sequence[_WithComments]) -> Sequence[_WithOutcome | EthosError]:
+        """Stage 3: aggregate the comments of every question by its mode."""
         began = time.perf_counter()
-        self.progress("writing the answer" if len(heard) == 1 else f"writing {len(heard)} answers")
-        questions = [one.seated.question for one in heard]
-        kept: list[list[Kept]] = [[] for _ in heard]
+        self.progress("writing the answer" if len(with_comments) == 1 else f"writing {len(with_comments)} answers")
+        questions = [one.with_panel.question for one in with_comments]
+        kept: list[list[Kept]] = [[] for _ in with_comments]
 
         def put(queries: Mapping[int, Sequence[Query]]) -> dict[int, Sequence[AnyCall] | ModelError]:
             on_text = self.on_text if questions[0].mode is Mode.OVERTON else None
@@ -205,21 +207,21 @@ class Run:
             }
 
         tasks = [
-            (question.mode, Task(question.scenario, one.comments, one.seated.weights, self.prompts, self.seed))
-            for question, one in zip(questions, heard, strict=True)
+            (question.mode, Task(question.scenario, one.comments, one.with_panel.weights, self.prompts, self.seed))
+            for question, one in zip(questions, with_comments, strict=True)
         ]
         outcomes = conclude(tasks, self.embedder, put)
-        share = (time.perf_counter() - began) / len(heard)
+        share = (time.perf_counter() - began) / len(with_comments)
         self._note(MAIN, questions, outcomes)
         return [
-            outcome if isinstance(outcome, ModelError) else _Ended(one, outcome, _Stage(calls, share))
-            for one, outcome, calls in zip(heard, outcomes, kept, strict=True)
+            outcome if isinstance(outcome, ModelError) else _WithOutcome(one, outcome, _Stage(calls, share))
+            for one, outcome, calls in zip(with_comments, outcomes, kept, strict=True)
         ]
 
     def _ask(
         self, stage: str, wanted: Sequence[Sequence[Query]], recall: bool, on_text: OnText | None = None
     ) -> list[list[Kept] | ModelError]:
-        """Calls for the queries of each question, made where they are not known; equal queries are asked once."""
+        """Return the calls of each question's queries: from the record, else made now; equal queries are made once."""
         model = self.model(ROLES[stage])
         identity = model.identity
         keyed = [[(query.key(identity), query) for query in queries] for queries in wanted]
@@ -236,28 +238,33 @@ class Run:
         return apart(keyed, work)
 
     def _note(self, stage: str, questions: Iterable[Question], results: Iterable[object]) -> None:
-        """Record where a model failed: the reason and the reply."""
+        """Record the reason and the reply of every failed call."""
         for question, result in zip(questions, results, strict=True):
             if isinstance(result, ModelError):
                 self.record.keep_failures(question.scenario, [Failure(stage, 1, result.message, result.reply)])
 
-    def _answer(self, ended: _Ended, seconds: float) -> Answer:
-        heard, seated = ended.heard, ended.heard.seated
-        question, found = seated.question, seated.found
+    def _record_answer(self, finished: _WithOutcome, seconds: float) -> Answer:
+        with_comments, with_panel = finished.with_comments, finished.with_comments.with_panel
+        question, found = with_panel.question, with_panel.found
         made: dict[str, Sequence[AnyCall]] = {
             "persona": found.calls,
-            "comment": heard.stage.made,
-            "main": ended.stage.made,
+            "comment": with_comments.stage.made,
+            "main": finished.stage.made,
         }
-        timings = {**found.seconds, "comment": heard.stage.seconds, "main": ended.stage.seconds, "total": seconds}
+        timings = {
+            **found.seconds,
+            "comment": with_comments.stage.seconds,
+            "main": finished.stage.seconds,
+            "total": seconds,
+        }
         answer = Answer(
             answer_id=uuid.uuid4().hex,
             created_at=now(),
             mode=question.mode,
             scenario=question.scenario,
             panel=found.panel,
-            comments=heard.comments,
-            outcome=ended.outcome,
+            comments=with_comments.comments,
+            outcome=finished.outcome,
             calls={stage: len(calls) for stage, calls in made.items()},
             tokens=_tokens([call for calls in made.values() for call in calls]),
             timings={stage: round(spent, 6) for stage, spent in timings.items()},
@@ -266,54 +273,54 @@ class Run:
             prompt_set=self.prompts.label,
             warnings=(
                 *question.warnings,
-                *cautions(heard.comments, ended.outcome),
-                *self._views(question.mode, found.panel, ended.outcome),
+                *cautions(with_comments.comments, finished.outcome),
+                *self._views(question.mode, found.panel, finished.outcome),
             ),
         )
-        kept: list[KeptCall] = [*found.kept, *(one.kept for one in (*heard.stage.calls, *ended.stage.calls))]
+        kept: list[KeptCall] = [*found.kept, *(one.kept for one in (*with_comments.stage.calls, *finished.stage.calls))]
         self.record.keep_answer(answer, kept, version("ethos-pool"), question.request, self.embedder.identity)
         note("recorded", answer_id=answer.answer_id, mode=str(answer.mode))
         return answer
 
     def _views(self, mode: Mode, panel: Panel, outcome: Outcome) -> list[str]:
-        """Whose views an Overton answer, which ought to carry all, leaves out, and who prevails in it."""
+        """Return warnings about views that an Overton answer omits, and about a persona that dominates it."""
         if mode is not Mode.OVERTON:
             return []
         names = [member.persona.name for member in panel.members]
         return view_warnings(names, outcome.influences, outcome.unheard, self.most_share)
 
 
-def _onward(
+def _apply(
     values: Sequence[T | EthosError], step: Callable[[list[T]], Sequence[U | EthosError]]
 ) -> list[U | EthosError]:
-    """Take what has met no error through a step, together; errors keep their places."""
+    """Apply a step to all values without an error at once; errors keep their places."""
     sound = [value for value in values if not isinstance(value, EthosError)]
     results = iter(step(sound) if sound else ())
     return [value if isinstance(value, EthosError) else next(results) for value in values]
 
 
-def _seated(question: Question, found: Assembly, priors: Priors) -> _Seated | InputError:
+def _with_panel(question: Question, found: Assembly, priors: Priors) -> _WithPanel | InputError:
     try:
-        return _Seated(question, found, _weights(found.panel, priors))
+        return _WithPanel(question, found, _weights(found.panel, priors))
     except InputError as error:
         return error
 
 
 def _weights(panel: Panel, priors: Priors) -> tuple[float, ...]:
-    """Priors over the panel, normalised."""
+    """Return the priors of the panel's members, normalised to sum 1."""
     weights = [priors.get(member.persona.id, 1.0) for member in panel.members]
     if not sum(weights):
         raise InputError("the priors leave no persona of the panel any weight", "give one of them a weight above 0")
     return tuple(weight / sum(weights) for weight in weights)
 
 
-def _heard(seated: _Seated, stage: _Stage) -> _Heard | ModelError:
-    members = seated.found.panel.members
+def _with_comments(with_panel: _WithPanel, stage: _Stage) -> _WithComments | ModelError:
+    members = with_panel.found.panel.members
     try:
         said = [comment_of(member, one.call, one.kept.id) for member, one in zip(members, stage.calls, strict=True)]
     except ModelError as error:
         return error
-    return _Heard(seated, tuple(said), stage)
+    return _WithComments(with_panel, tuple(said), stage)
 
 
 def _tokens(calls: Sequence[AnyCall]) -> dict[str, int]:

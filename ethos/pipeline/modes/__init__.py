@@ -30,10 +30,10 @@ MODES: dict[Mode, ModeFunction] = {
 
 
 def conclude(tasks: Sequence[tuple[Mode, Task]], embedder: Embedder, ask: Ask) -> list[Outcome | ModelError]:
-    """Bring tasks to their outcomes side by side; what they ask at the same time is asked at once.
+    """Run tasks to their outcomes together; the model requests of one step form one batch.
 
     Returns:
-        One outcome a task, in order, or the error that it alone would have raised.
+        One outcome a task, in order, or the error that this task alone would raise.
     """
     running = {place: MODES[mode](task, embedder) for place, (mode, task) in enumerate(tasks)}
     ended: dict[int, Outcome | ModelError] = {}

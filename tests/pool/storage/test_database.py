@@ -6,7 +6,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import tomllib
 from contextlib import closing
 from pathlib import Path
 
@@ -257,13 +256,3 @@ def test_every_connection_logs_ahead_and_waits_for_others(folder: Path) -> None:
         "busy_timeout": 30_000,
         "secure_delete": 1,
     }
-
-
-def test_the_declared_packages_are_the_folders_found() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    found = set()
-    for package, folder in declared["package-dir"].items():
-        for entry in (ROOT / folder).rglob("__init__.py"):
-            below = entry.parent.relative_to(ROOT / folder).parts
-            found.add(".".join((package, *below)))
-    assert sorted(declared["packages"]) == sorted(found)

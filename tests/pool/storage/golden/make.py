@@ -1,4 +1,4 @@
-"""Writes the golden file of the newest schema: ``python tests/pool/storage/golden/make.py``, once, before the next migration.
+"""Writes the golden file of the newest schema: run once, before the next migration.
 
 The file is a pool that was really used: something is in every table, written by the code of its time. Older files were
 made so from older commits (README.md). Run it from the repository's root.
@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from ethos import Ethos, Scenario, Settings
-from ethos.calls import Failure
-from ethos.embedding import EmbedderIdentity, Vectors
-from ethos.influence_methods import Method, find_influence
+from ethos.audit.influence.methods import Method, find_influence
+from ethos.encoders.embedder import EmbedderIdentity, Vectors
 from ethos.llm import Request
-from ethos.llm.scripted import ScriptedModel
-from ethos.pool.database import FILE, revisions
-from ethos.pool.duplicates import Pair, merge
-from ethos.pool.lifecycle import Status, mark
+from ethos.llm.backends.scripted import ScriptedModel
+from ethos.llm.calls import Failure
+from ethos.pool.curation.duplicates import Pair, merge
+from ethos.pool.curation.lifecycle import Status, mark
+from ethos.pool.storage.database import FILE, revisions
 
 ASKED = ("Getting a flu vaccine every winter", "Donating a kidney to a stranger")
 

@@ -1,0 +1,1 @@
+"""The VITAL tasks for lm-evaluation-harness (README.md)."""
