@@ -25,13 +25,12 @@ from ethos.pool.retrieval.snapshot import Snapshots
 from ethos.pool.retrieval.threads import one_thread
 from ethos.pool.retrieval.vectors import VectorStore
 from ethos.pool.storage.database import Database
-from ethos.pool.storage.facts import Facts, check_embedder
+from ethos.pool.storage.facts import CALIBRATION, Facts, check_embedder
 from ethos.pool.storage.personas import Store
 from ethos.pool.storage.rows import now
 from ethos.pool.storage.values import Origin, Placed
 from ethos.scenario import Scenario
 
-CALIBRATION = "calibration"
 MOST_TRIALS = 2000  # scenarios that are held out; more would narrow the interval by little
 EXAMPLES = 12  # that a model may be shown: two for each of six
 

@@ -96,14 +96,18 @@ def build(files: tuple[Path, ...], limit: int | None, as_json: bool, **given: An
 def stats(as_json: bool, **given: Any) -> None:
     """Count what the pool holds."""
     from ethos.cli.output.render import print_json, table
-    from ethos.pipeline.ethos import Ethos
+    from ethos.pool.storage.personas import pool_statistics
 
-    with Ethos(settings=settings(given)) as ethos:
-        numbers = {"pool": str(ethos.pool.database.path), **ethos.pool.store.stats()}
-        calibrated = ethos.pool.calibrated()
-        numbers["calibration"] = calibrated.as_dict() if calibrated else None
-        holds = calibrated is not None and ethos.pool.holds(calibrated)
-        numbers["calibration_holds"] = holds
+    chosen = settings(given)
+    numbers = pool_statistics(chosen.pool)
+    calibrated, holds = None, False
+    if numbers["calibration"]:
+        from ethos.pipeline.ethos import Ethos  # late: only the index can say whether a calibration still applies
+
+        with Ethos(settings=chosen) as ethos:
+            calibrated = ethos.pool.calibrated()
+            holds = calibrated is not None and ethos.pool.holds(calibrated)
+    numbers["calibration_holds"] = holds
     if as_json:
         print_json(numbers)
         return

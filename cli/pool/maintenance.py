@@ -102,9 +102,9 @@ def doctor(quick: bool, as_json: bool, **given: Any) -> None:
         findings.append(finding)
         if not as_json:
             sign = {True: "works", False: "FAILS", None: "note"}[finding.works]
-            click.echo(f"{sign:6} {finding.part}: {finding.told}")
-            if finding.mend:
-                click.echo(f"       To mend it: {finding.mend}")
+            click.echo(f"{sign:6} {finding.part}: {finding.detail}")
+            if finding.fix:
+                click.echo(f"       To mend it: {finding.fix}")
     if as_json:
         print_json([finding.as_dict() for finding in findings])
     if any(finding.works is False for finding in findings):

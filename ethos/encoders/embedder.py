@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethos.encoders.bert_onnx import bert_graph
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import ConfigurationError
 from ethos.llm.weights import MINILM, embedder_weights
-from ethos.text.cleaning import digest
 
 Vectors = NDArray[np.float32]
 
@@ -28,24 +27,6 @@ Vectors = NDArray[np.float32]
 _BATCH_TOKENS = 2048
 # A question of ten tokens has no work for more, and waking them would cost more than they do.
 _MOST_THREADS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedderIdentity:
-    """Which encoder made a vector.
-
-    Attributes:
-        name: Hub name or folder.
-        revision: Fingerprint of the weights and configuration.
-    """
-
-    name: str
-    revision: str
-
-    @property
-    def id(self) -> str:
-        """Content address of the identity."""
-        return digest("embedder", self.name, self.revision)
 
 
 class Embedder(Protocol):

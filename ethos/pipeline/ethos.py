@@ -23,8 +23,8 @@ from ethos.llm.opening import open_model, requested_identity
 from ethos.pipeline.modes import check
 from ethos.pipeline.settings import Settings
 from ethos.pipeline.stages import ROLES, OnText, Priors, Progress, Question, Run
-from ethos.pool.pool import CALIBRATION, Pool
-from ethos.pool.storage.facts import embedder_name
+from ethos.pool.pool import Pool
+from ethos.pool.storage.facts import CALIBRATION, embedder_name
 from ethos.pool.storage.record import Record
 from ethos.prompts import PromptSet, PromptSetName, aggregation_prompts, prompt_set
 from ethos.scenario import GOLD_CLASSES, Attribute, Mode, Scenario

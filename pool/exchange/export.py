@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ethos.encoders.embedder import EmbedderIdentity
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import InputError
 from ethos.pool.exchange.files import CARD, DATA, FILE_MANIFEST, LINES, MANIFEST, PARQUET, PERSONAS
 from ethos.pool.exchange.manifest import FileFact, Manifest, Tally, plain_name, sha256

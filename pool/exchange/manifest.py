@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, BinaryIO
 
-from ethos.encoders.embedder import EmbedderIdentity
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import InputError
 from ethos.pool.exchange.json_lines import strict_json
 from ethos.pool.exchange.row_format import Record

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ethos.encoders.embedder import EmbedderIdentity
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import InputError
 from ethos.persona import OriginKind
 from ethos.pool.curation.lifecycle import Status, put_status

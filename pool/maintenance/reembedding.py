@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import delete, select
 
-from ethos.encoders.embedder import Embedder, EmbedderIdentity
+from ethos.encoders.embedder import Embedder
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.pool.retrieval.vectors import VectorStore
 from ethos.pool.storage import schema
 from ethos.pool.storage.database import Database

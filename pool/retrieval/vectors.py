@@ -11,7 +11,8 @@ import numpy as np
 from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ethos.encoders.embedder import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import Vectors
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import InputError
 from ethos.pool.storage import schema
 from ethos.pool.storage.database import Database

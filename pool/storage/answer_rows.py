@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from ethos.answer import Added, Answer, Candidate, Comment, Decision, Displaced, Gate, Member, Outcome, Panel, Source
-from ethos.encoders.embedder import EmbedderIdentity
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.persona import ATTRIBUTES, Persona
 from ethos.pool.storage import schema
 from ethos.scenario import Attribute, AttributeKind, Mode, Scenario

@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.sqlite import insert
 
-from ethos.encoders.embedder import EmbedderIdentity
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import ConfigurationError
 from ethos.llm.weights import MINILM
 from ethos.pool.storage import schema
 from ethos.pool.storage.database import FILE, Database
 
 EMBEDDER = "embedder"
+CALIBRATION = "calibration"
 
 _VALUE = select(schema.PoolFact.value).where(schema.PoolFact.name == bindparam("name"))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Container, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select
@@ -15,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from ethos.persona import ATTRIBUTES, OriginKind, Persona
 from ethos.pool.storage import schema
 from ethos.pool.storage.database import Database
+from ethos.pool.storage.facts import CALIBRATION, Facts
 from ethos.pool.storage.rows import link, now, put_model, put_scenario, resolve
 from ethos.pool.storage.values import Change, History, Link, News, Origin, Placed, Position
 from ethos.scenario import Scenario
@@ -310,3 +312,17 @@ def panel_members(connection: Connection, scenario_id: str, k: int, active: bool
 
 def _persona(row: Any) -> Persona:
     return Persona(*(getattr(row, attribute) for attribute in ATTRIBUTES))
+
+
+def pool_statistics(folder: Path) -> dict[str, Any]:
+    """Return the counts of a pool folder and its stored calibration, without loading an encoder or an index.
+
+    Raises:
+        PoolError: The pool cannot be opened.
+    """
+    database = Database(folder)
+    try:
+        counts = Store(database).stats()
+        return {"pool": str(database.path), **counts, "calibration": Facts(database).get(CALIBRATION)}
+    finally:
+        database.close()

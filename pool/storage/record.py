@@ -16,7 +16,7 @@ from sqlalchemy import Connection, exists, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ethos.answer import Answer
-from ethos.encoders.embedder import EmbedderIdentity
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.llm import Completion, ModelIdentity, OptionReading
 from ethos.llm.calls import AnyCall, Call, Failure, Query, recalled
 from ethos.pool.storage import schema

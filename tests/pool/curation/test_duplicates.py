@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ethos.cli import main
-from ethos.encoders.embedder import Embedder, EmbedderIdentity, Vectors, open_embedder
+from ethos.encoders.embedder import Embedder, Vectors, open_embedder
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import InputError
 from ethos.persona import OriginKind, Persona, clashes
 from ethos.pool.curation.duplicates import COSINE, OVERLAP, find_duplicates, merge, merges, overlap, undo

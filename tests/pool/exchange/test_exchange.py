@@ -19,7 +19,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from ethos.cli import main
-from ethos.encoders.embedder import Embedder, EmbedderIdentity, open_embedder
+from ethos.encoders.embedder import Embedder, open_embedder
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import ConfigurationError, InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
@@ -366,7 +367,8 @@ def test_a_pool_is_not_merged_with_itself(pool: Pool) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ethos.encoders.embedder import EmbedderIdentity, open_embedder
+from ethos.encoders.embedder import open_embedder
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.pool.maintenance import reembedding as reembed
 from ethos.pool.storage.database import Database
 embedder = open_embedder()

@@ -225,4 +225,4 @@ def test_doctor_tells_what_works_and_how_to_mend_what_does_not(folder: Path, run
     (folder / FILE).write_bytes(b"not a database at all" * 1000)
     damaged = {finding["part"]: finding for finding in json.loads(run("doctor", "--quick", "--json").stdout)}
     assert damaged["database"]["works"] is False
-    assert "ethos pool restore" in damaged["database"]["mend"]
+    assert "ethos pool restore" in damaged["database"]["fix"]

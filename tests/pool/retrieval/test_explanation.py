@@ -21,7 +21,8 @@ from ethos import Ethos, Scenario
 from ethos.answer import Displaced, Member
 from ethos.audit import reading as audit
 from ethos.cli import main
-from ethos.encoders.embedder import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import Vectors
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.llm import Request
 from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from ethos.encoders.embedder import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import Vectors
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.persona import OriginKind, Persona
 from ethos.pool.pool import Pool
 from ethos.pool.retrieval import index

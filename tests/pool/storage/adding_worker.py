@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ethos.encoders.embedder import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import Vectors
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.persona import OriginKind, Persona
 from ethos.pool.pool import Pool
 from ethos.pool.storage.values import Origin

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from sqlalchemy import event
 
-from ethos.encoders.embedder import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import Vectors
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.persona import OriginKind, Persona
 from ethos.pool.pool import Pool
 from ethos.pool.retrieval import index, snapshot

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ethos.encoders.embedder import Embedder, EmbedderIdentity, Vectors, open_embedder
+from ethos.encoders.embedder import Embedder, Vectors, open_embedder
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona

@@ -17,7 +17,8 @@ import numpy as np
 
 from ethos import Ethos, Scenario, Settings
 from ethos.audit.influence.methods import Method, find_influence
-from ethos.encoders.embedder import EmbedderIdentity, Vectors
+from ethos.encoders.embedder import Vectors
+from ethos.encoders.identity import EmbedderIdentity
 from ethos.llm import Request
 from ethos.llm.backends.scripted import ScriptedModel
 from ethos.llm.calls import Failure
