@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from html import escape
 from typing import Any
 
 from ethos.persona import Persona
@@ -251,6 +252,29 @@ class Answer:
             tokens=dict.fromkeys(self.tokens, 0),
             timings={**dict.fromkeys(self.timings, 0.0), "total": round(seconds, 6)},
             reused=True,
+        )
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame with a row a persona: attributes, source, rank, relevance, comment, influence.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas  # late: an optional package
+
+        return pandas.DataFrame(self.as_dict()["panel"])
+
+    def _repr_html_(self) -> str:
+        """Return the answer and its panel as HTML, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{escape(member['name'])}</td><td>{escape(member['core_value'])}</td>"
+            f"<td>{escape(member['comment'])}</td></tr>"
+            for member in self.as_dict()["panel"]
+        )
+        warnings = "".join(f"<p><strong>Note:</strong> {escape(text)}</p>" for text in self.warnings)
+        return (
+            f"<p>{escape(self.output)}</p>{warnings}<table><thead><tr><th>persona</th><th>core value</th>"
+            f"<th>comment</th></tr></thead><tbody>{rows}</tbody></table>"
         )
 
     def as_dict(self) -> dict[str, Any]:

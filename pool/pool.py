@@ -20,7 +20,7 @@ from ethos.pool.retrieval.calibration import Calibration, Target, Trial, calibra
 from ethos.pool.retrieval.explanation import Telling, decoded, fates
 from ethos.pool.retrieval.gate import admit, decide, eligible
 from ethos.pool.retrieval.index import Neighbourhood, ScenarioIndex
-from ethos.pool.retrieval.selection import COVERED, Chosen, choose
+from ethos.pool.retrieval.selection import COVERED, Chosen, Selector, choose
 from ethos.pool.retrieval.snapshot import Snapshots
 from ethos.pool.retrieval.threads import one_thread
 from ethos.pool.retrieval.vectors import VectorStore
@@ -77,19 +77,23 @@ class Pool:
         folder: The pool folder; made if it does not exist.
         embedder: Encodes scenarios and values.
         threshold: Relevance from which a pool persona is kept, cosine.
+        selector: Chooses the panel from the candidates near enough.
 
     Raises:
         PoolError: The folder cannot be used, the database is damaged or newer than this version.
         ConfigurationError: The pool is encoded with another embedder.
     """
 
-    def __init__(self, folder: Path, embedder: Embedder, threshold: float = DEFAULT_THRESHOLD) -> None:
+    def __init__(
+        self, folder: Path, embedder: Embedder, threshold: float = DEFAULT_THRESHOLD, selector: Selector = choose
+    ) -> None:
         self.database = Database(folder)
         check_embedder(self.database, embedder.identity)
         self.store = Store(self.database)
         self.facts = Facts(self.database)
         self.threshold = threshold
         self._embedder = embedder
+        self._select = selector
         self._calibrated: Calibration | None = None
         self._read_at = -1
         snapshots = Snapshots(folder, embedder.identity.id)
@@ -236,7 +240,7 @@ class Pool:
     def _choose(self, around: Neighbourhood, k: int) -> tuple[list[Chosen], float]:
         """The best panel of those near enough, and the share of what is at stake that it covers."""
         with one_thread():
-            chosen = choose(eligible(around.candidates, self.threshold), around.vectors, around.stakes, k)
+            chosen = list(self._select(eligible(around.candidates, self.threshold), around.vectors, around.stakes, k))
         return chosen, sum(one.gain for one in chosen)
 
     def _required(self, k: int) -> float:

@@ -7,7 +7,7 @@ Holds the pool, the models and the settings, each opened at its first use. The s
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, replace
 from enum import StrEnum
 from functools import cached_property
@@ -20,10 +20,11 @@ from ethos.errors import EthosError, InputError
 from ethos.generation.plan import planned
 from ethos.llm import LanguageModel
 from ethos.llm.opening import open_model, requested_identity
-from ethos.pipeline.modes import check
+from ethos.pipeline.modes import MODES, Aggregator, check
 from ethos.pipeline.settings import Settings
 from ethos.pipeline.stages import ROLES, OnText, Priors, Progress, Question, Run
 from ethos.pool.pool import Pool
+from ethos.pool.retrieval.selection import Selector, choose
 from ethos.pool.storage.facts import CALIBRATION, embedder_name
 from ethos.pool.storage.record import Record
 from ethos.prompts import PromptSet, PromptSetName, aggregation_prompts, prompt_set
@@ -47,6 +48,8 @@ class Ethos:
         persona_model: Generates personas; the main model by default.
         base_url: Endpoint of ``openai:`` models, such as ``http://127.0.0.1:8080/v1``.
         api_key: Key of that endpoint; sent to its origin only, never stored.
+        selector: Chooses panels from the candidates; the pool's own greedy cover by default.
+        aggregators: Aggregators by mode, in place of the three built-in ones. Their answers cannot be replayed.
         embedder: An `Embedder`; by default the one that the settings name.
         settings: All other settings; the arguments above replace theirs.
 
@@ -65,6 +68,8 @@ class Ethos:
         base_url: str = "",
         api_key: str = "",
         embedder: Embedder | None = None,
+        selector: Selector = choose,
+        aggregators: Mapping[str, Aggregator] | None = None,
         settings: Settings | None = None,
     ) -> None:
         given: dict[str, Any] = {"pool": Path(pool).expanduser()} if pool is not None else {}
@@ -83,7 +88,14 @@ class Ethos:
         self._models = dict(self._given)
         name = self.settings.embedder or embedder_name(self.settings.pool)
         self.embedder = embedder or open_embedder(name)
-        self.pool = Pool(self.settings.pool, self.embedder, self.settings.threshold)
+        self.pool = Pool(self.settings.pool, self.embedder, self.settings.threshold, selector)
+        given_modes = {_choice(Mode, mode, "mode"): one for mode, one in (aggregators or {}).items()}
+        self._modes = {**MODES, **given_modes}
+        # Names of the parts that replace built-in ones, so that an answer made with one is not reused without it.
+        own = [*([selector] if selector is not choose else []), *given_modes.values()]
+        self._own_parts = tuple(
+            f"{one.__module__}.{getattr(one, '__qualname__', type(one).__qualname__)}" for one in own
+        )
         self.record = Record(self.pool.database, self.settings.audit_content)
 
     def __enter__(self) -> Ethos:
@@ -260,6 +272,7 @@ class Ethos:
             learn=self.settings.learn,
             progress=progress,
             on_text=on_text,
+            modes=self._modes,
         )
         results |= dict(zip(questions, run.answers(list(questions.values())), strict=True))
         return [results[place] for place in range(len(asked))]
@@ -284,7 +297,8 @@ class Ethos:
         calibration = self.pool.facts.get(CALIBRATION)
         prompts = (self.prompts.label, self.prompts.content, aggregation_prompts().content)
         retrieval = (self.settings.k, self.settings.threshold, calibration, self.embedder.identity.id)
-        return digest(retrieval, prompts, self._requested_models)
+        parts = (self._own_parts,) if self._own_parts else ()
+        return digest(retrieval, prompts, self._requested_models, *parts)
 
     @cached_property
     def _requested_models(self) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -22,8 +22,8 @@ from ethos.llm.calls import AnyCall, Call, Failure, Query, apart, ask
 from ethos.llm.telemetry import note, spanned
 from ethos.pipeline.comments import STAGE as COMMENT
 from ethos.pipeline.comments import comment_of, comment_requests
+from ethos.pipeline.modes import MODES, Aggregator, Task, conclude
 from ethos.pipeline.modes import STAGE as MAIN
-from ethos.pipeline.modes import Task, conclude
 from ethos.pipeline.panel import Assembly, PanelRequest, assemble
 from ethos.pool.pool import Pool
 from ethos.pool.storage.record import Kept, KeptCall, Record
@@ -116,6 +116,7 @@ class Run:
         learn: Whether generated personas may serve other questions later.
         progress: Called with a description of the current step.
         on_text: Called with each piece of an Overton answer to a single question as it is written.
+        modes: The aggregator of each mode.
     """
 
     pool: Pool
@@ -132,6 +133,7 @@ class Run:
     learn: bool
     progress: Progress
     on_text: OnText | None = None
+    modes: Mapping[Mode, Aggregator] = field(default_factory=lambda: MODES)
 
     @spanned("ethos.answer")
     def answers(self, questions: Sequence[Question]) -> list[Answer | EthosError]:
@@ -210,7 +212,7 @@ class Run:
             (question.mode, Task(question.scenario, one.comments, one.with_panel.weights, self.prompts, self.seed))
             for question, one in zip(questions, with_comments, strict=True)
         ]
-        outcomes = conclude(tasks, self.embedder, put)
+        outcomes = conclude(tasks, self.embedder, put, self.modes)
         share = (time.perf_counter() - began) / len(with_comments)
         self._note(MAIN, questions, outcomes)
         return [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,15 @@ class Chosen:
     adds: tuple[tuple[int, float], ...] = ()
     displaced: int | None = None
     clash: str = ""
+
+
+class Selector(Protocol):
+    """Chooses a panel: the seam for another selection than `choose`."""
+
+    def __call__(
+        self, candidates: Candidates, vectors: Vectors, stakes: NDArray[np.float64], k: int
+    ) -> Sequence[Chosen]:
+        """Return at most k of the candidates, in order of choice (see `choose`)."""
 
 
 def choose(candidates: Candidates, vectors: Vectors, stakes: NDArray[np.float64], k: int) -> list[Chosen]:

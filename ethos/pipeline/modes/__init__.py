@@ -13,29 +13,42 @@ from ethos.errors import InputError, ModelError
 from ethos.llm.calls import AnyCall, Query
 from ethos.pipeline.modes.distributional import distributional
 from ethos.pipeline.modes.overton import overton
-from ethos.pipeline.modes.shared import STAGE, Asking, ModeFunction, Task
+from ethos.pipeline.modes.shared import STAGE, Aggregator, Asking, Task
 from ethos.pipeline.modes.steerable import steerable
 from ethos.scenario import AttributeKind, Mode, Scenario
 
-__all__ = ["MODES", "STAGE", "Asking", "Task", "check", "conclude", "distributional", "overton", "steerable"]
+__all__ = [
+    "MODES",
+    "STAGE",
+    "Aggregator",
+    "Asking",
+    "Task",
+    "check",
+    "conclude",
+    "distributional",
+    "overton",
+    "steerable",
+]
 
 # From queries, by the place of the task that has them, to their calls or the error they met.
 Ask = Callable[[Mapping[int, Sequence[Query]]], Mapping[int, Sequence[AnyCall] | ModelError]]
 
-MODES: dict[Mode, ModeFunction] = {
+MODES: Mapping[Mode, Aggregator] = {
     Mode.OVERTON: overton,
     Mode.STEERABLE: steerable,
     Mode.DISTRIBUTIONAL: distributional,
 }
 
 
-def conclude(tasks: Sequence[tuple[Mode, Task]], embedder: Embedder, ask: Ask) -> list[Outcome | ModelError]:
+def conclude(
+    tasks: Sequence[tuple[Mode, Task]], embedder: Embedder, ask: Ask, modes: Mapping[Mode, Aggregator] = MODES
+) -> list[Outcome | ModelError]:
     """Run tasks to their outcomes together; the model requests of one step form one batch.
 
     Returns:
         One outcome a task, in order, or the error that this task alone would raise.
     """
-    running = {place: MODES[mode](task, embedder) for place, (mode, task) in enumerate(tasks)}
+    running = {place: modes[mode](task, embedder) for place, (mode, task) in enumerate(tasks)}
     ended: dict[int, Outcome | ModelError] = {}
     waiting: dict[int, Sequence[Query]] = {}
 

@@ -6,9 +6,9 @@ share one batch. Knows prompts; knows neither a model, nor the pool, nor the dat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -58,7 +58,13 @@ class Task:
 
 T = TypeVar("T")
 Asking = Generator[Sequence[Query], Sequence[AnyCall], T]
-ModeFunction = Callable[[Task, Embedder], Asking[Outcome]]
+
+
+class Aggregator(Protocol):
+    """Turns the comments of a panel into an outcome: a mode, and the seam for another one in its place."""
+
+    def __call__(self, task: Task, embedder: Embedder) -> Asking[Outcome]:
+        """Yield model requests, receive their calls, and return the outcome."""
 
 
 def read_labels(prompts: Sequence[str], labels: tuple[str, ...]) -> Asking[list[OptionReading]]:
