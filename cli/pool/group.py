@@ -101,8 +101,10 @@ def stats(as_json: bool, **given: Any) -> None:
     chosen = settings(given)
     numbers = pool_statistics(chosen.pool)
     calibrated, holds = None, False
-    if numbers["calibration"]:
-        from ethos.pipeline.ethos import Ethos  # late: only the index can say whether a calibration still applies
+    if numbers["calibration"] or chosen.embedder:
+        from ethos.pipeline.ethos import (
+            Ethos,  # late: the index says whether a calibration applies, and checks encoders
+        )
 
         with Ethos(settings=chosen) as ethos:
             calibrated = ethos.pool.calibrated()

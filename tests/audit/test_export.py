@@ -87,13 +87,13 @@ def test_duckdb_loads_the_lines_in_one_call(ethos: Ethos, answer: Answer, tmp_pa
     assert [str(kind) for kind in said.types] == ["VARCHAR", "VARCHAR", "DOUBLE"]
 
 
-def test_the_lines_of_the_readme_run(
+def test_the_documented_lines_run(
     ethos: Ethos, answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for package in ("pandas", "duckdb"):
         pytest.importorskip(package)
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme.partition("### The record elsewhere")[2]
+    page = (Path(__file__).parents[2] / "docs/how-to/audit.md").read_text(encoding="utf-8")
+    section = page.partition("## Export the record")[2]
     monkeypatch.chdir(tmp_path)
     export(ethos.record, Path("OUT.jsonl"), ())
     exec(section.partition("```python")[2].partition("```")[0], {})

@@ -1,0 +1,71 @@
+"""The documentation is true: its code runs, its links and paths exist, its reference is the code's own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+# tests/audit/test_export.py runs the block of this page, on a file that an export wrote.
+ELSEWHERE = "docs/how-to/audit.md"
+BLOCKS = [
+    pytest.param(block, id=f"{name}-{number}")
+    for name in NAMES
+    if name != ELSEWHERE
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text("utf-8"), re.M | re.S))
+]
+
+
+def test_the_readme_has_at_most_150_lines_and_the_glossary_30_terms() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+    terms = [line for line in (ROOT / "docs/glossary.md").read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    assert len(terms) - 2 <= 30
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_code_block_runs(block: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_and_paths_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    missing = [link for link in links if not ((ROOT / name).parent / link).exists()]
+    # The page of moves names paths that are no more.
+    paths = [] if name == "docs/moves.md" else re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text)
+    paths = [path for path in paths if "NAME" not in path]  # a name to be chosen
+    tops = {path.name for path in ROOT.iterdir()} - {"build"}
+    missing += [path for path in paths if path.split("/")[0] in tops and not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_every_new_path_of_the_moves_exists() -> None:
+    rows = re.findall(r"^\| (\S+/\S+) \| (\S+) \|$", (ROOT / "docs/moves.md").read_text(encoding="utf-8"), re.M)
+    assert len(rows) > 200
+    assert [new for _, new in rows if not (ROOT / new).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    loader = SourceFileLoader("reference", str(ROOT / "scripts" / "reference"))
+    module = ModuleType(loader.name)
+    module.__file__ = loader.path
+    loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["api.md", "cli.md"])
+def test_the_reference_is_what_the_code_says(page: str, reference: ModuleType) -> None:
+    written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+    assert written == reference.PAGES[page](), "run scripts/reference"
