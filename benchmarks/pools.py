@@ -1,6 +1,6 @@
 """Large pools for benchmarks: personas recombined from real attribute texts, scenarios near real ones.
 
-The personas' texts are the starter pool's, dealt out anew; a scenario's vector lies between those of texts that were
+The personas' texts are the starter pool's, shuffled; a scenario's vector lies between those of texts that were
 really encoded (`Cloud`), so that a large pool is as dense around a question as one for the whole field would be. Rows
 are written in bulk, past the store, since filling the pool is not what is measured; they are the rows that the store
 would write, but for origins, which retrieval does not read.
@@ -87,10 +87,10 @@ def fill(folder: Path, personas: int, seed: int, embedder: Embedder) -> None:
         numbers = range(start, min(start + BLOCK, scenarios))
         situations = [f"{real[number % len(real)]} ({number})" for number in numbers]
         vectors = near.draw(len(situations), rng)
-        dealt = np.stack([_deal(len(texts[name]), len(situations), rng) for name in ATTRIBUTES], axis=2)
+        drawn = np.stack([_draw(len(texts[name]), len(situations), rng) for name in ATTRIBUTES], axis=2)
         people = [
             tuple(texts[name][row] for name, row in zip(ATTRIBUTES, rows, strict=True))
-            for rows in dealt.reshape(-1, len(ATTRIBUTES)).tolist()
+            for rows in drawn.reshape(-1, len(ATTRIBUTES)).tolist()
         ]
         with database.write() as connection:
             # Ids are random: with SQLite's own few megabytes, most of a large table would be read again for each.
@@ -107,12 +107,12 @@ def _texts(personas: Sequence[Persona]) -> dict[str, list[str]]:
     return {name: sorted(text for text in texts if count[fold(text)] == 1) for name, texts in held.items()}
 
 
-def _deal(texts: int, panels: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _draw(texts: int, panels: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """For each panel its texts of one attribute, no two the same, (panels, PANEL)."""
-    dealt = rng.integers(texts, size=(panels, PANEL))
-    while (again := (np.diff(np.sort(dealt, axis=1), axis=1) == 0).any(axis=1)).any():
-        dealt[again] = rng.integers(texts, size=(int(again.sum()), PANEL))
-    return dealt
+    drawn = rng.integers(texts, size=(panels, PANEL))
+    while (again := (np.diff(np.sort(drawn, axis=1), axis=1) == 0).any(axis=1)).any():
+        drawn[again] = rng.integers(texts, size=(int(again.sum()), PANEL))
+    return drawn
 
 
 def _write(connection: Connection, situations: Sequence[str], people: Sequence[tuple[str, ...]]) -> None:

@@ -24,14 +24,14 @@ class EthosGroup(click.Group):
     """Maps our errors to one line on stderr and an exit code, in one place."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an `EthosError` ends it with what is wrong and how to mend it."""
+        """Run the command; an `EthosError` ends it with what is wrong and how to fix it."""
         # Imports allocate hundreds of thousands of objects that stay; scanning them takes a tenth of a short command.
         gc.set_threshold(100_000)
         try:
             return super().invoke(ctx)
         except EthosError as error:
-            mend = f" To mend it: {error.hint}." if error.hint else ""
-            click.echo(" ".join(f"Error: {error.message}.{mend}".split()), err=True)
+            fix = f" Fix: {error.hint}." if error.hint else ""
+            click.echo(" ".join(f"Error: {error.message}.{fix}".split()), err=True)
             ctx.exit(EXIT_ERROR)
 
 

@@ -39,10 +39,16 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
         help="Main model: transformers:NAME_OR_FOLDER or openai:NAME.",
     ),
     click.option(
-        "--comment-model", envvar="ETHOS_COMMENT_MODEL", default="", help="Writes comments.  [default: the main model]"
+        "--comment-model",
+        envvar="ETHOS_COMMENT_MODEL",
+        default="",
+        help="Model that writes comments.  [default: the main model]",
     ),
     click.option(
-        "--persona-model", envvar="ETHOS_PERSONA_MODEL", default="", help="Invents personas.  [default: the main model]"
+        "--persona-model",
+        envvar="ETHOS_PERSONA_MODEL",
+        default="",
+        help="Model that generates personas.  [default: the main model]",
     ),
     click.option(
         "--prompts",
@@ -50,13 +56,13 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
         type=click.Choice([name.value for name in PromptSetName]),
         default=PromptSetName.STRUCTURED.value,
         show_default=True,
-        help="Ours, as printed in the paper, or as in the authors' scripts.",
+        help="Prompt set: ours, the paper's, or after the authors' scripts.",
     ),
     click.option(
         "--plan",
         envvar="ETHOS_PLAN",
         is_flag=True,
-        help="Deal out who each invented persona is and on which side; with the structured prompts.",
+        help="Assign stakeholder group and stance of each generated persona beforehand; structured prompts only.",
     ),
     click.option("--k", envvar="ETHOS_K", type=int, default=6, show_default=True, help="Personas in a panel."),
     click.option(
@@ -73,7 +79,7 @@ _MODELS: Sequence[Callable[[Any], Any]] = [
         type=click.Choice(PRECISIONS),
         default="auto",
         show_default=True,
-        help="Of local models.",
+        help="Precision of local models.",
     ),
     click.option(
         "--most-share",
@@ -106,8 +112,8 @@ _CONTENT: Sequence[Callable[[Any], Any]] = [
         type=click.Choice([content.value for content in Content]),
         default=Content.FULL.value,
         show_default=True,
-        help="What the record keeps of what is asked and said: all, salted digests, or nothing. With less than all, "
-        "nothing can be replayed or reused, and the pool does not learn from questions.",
+        help="How much text the record keeps: all, salted digests, or none. With less than all, answers "
+        "cannot be replayed or reused, and the pool does not learn from questions.",
     ),
 ]
 
@@ -115,22 +121,22 @@ as_json = click.option("--json", "as_json", is_flag=True, envvar="ETHOS_JSON", h
 
 
 def folder_option(command: F) -> F:
-    """Which pool, for what reads its tables and encodes nothing."""
+    """Pool option for commands that read tables and encode nothing."""
     return _with(command, _POOL[:1])
 
 
 def pool_options(command: F) -> F:
-    """Which pool, and how it encodes."""
+    """Pool and encoder options."""
     return _with(command, _POOL)
 
 
 def record_options(command: F) -> F:
-    """Which pool, and where endpoints are, for what asks again as the record says: models and seed are told there."""
+    """Pool and endpoint options for commands that repeat recorded calls; models and seed come from the record."""
     return _with(command, [*_POOL, *_ENDPOINT, *_CONTENT])
 
 
 def model_options(command: F) -> F:
-    """Which models, prompts, panel size and seed; the pool's options too."""
+    """Model, prompt, panel and seed options, with those of the pool."""
     return _with(command, [*_POOL, *_MODELS, *_ENDPOINT, *_CONTENT])
 
 

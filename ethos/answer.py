@@ -73,7 +73,7 @@ class Added:
 
     Attributes:
         value: Its text.
-        share: How much of what is at stake it is, 0..1, as the pool's scenarios tell.
+        share: How much of what is at stake it is, 0..1, as estimated from the pool's scenarios.
     """
 
     value: str
@@ -82,7 +82,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Displaced:
-    """The most relevant persona that stood back for a panel member.
+    """The most relevant persona that a panel member displaced.
 
     Attributes:
         persona_id: Who.
@@ -108,7 +108,7 @@ class Member:
         relevance: Cosine between the scenario and the scenario the persona was made for, -1..1.
         reason: Why it was chosen, in words a reader of the audit understands.
         adds: The values it adds to the panel, the greatest first; empty where it was not chosen by coverage.
-        displaced: Who stood back for it; None if nobody more relevant did.
+        displaced: The more relevant persona that it displaced; None if there is none.
     """
 
     persona: Persona
@@ -184,7 +184,7 @@ class Outcome:
         label_mass: Smallest probability that the asked-for labels held among next tokens; low means the model
             did not mean to answer with a label. None when nothing was read that way.
         finish_reason: Of the written answer; ``stop`` when nothing was written.
-        unheard: Positions of panel members for whom no sentence of an Overton answer speaks, as an encoder tells.
+        unheard: Positions of panel members whose comment no sentence of an Overton answer matches, by embedding.
     """
 
     output: str
@@ -202,25 +202,24 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of one request, with all that made it.
+    """The result of one request, with its panel, comments, calls and costs.
 
     Attributes:
-        answer_id: Names it in the record.
-        created_at: When it was made; UTC, ISO 8601.
+        answer_id: Its id in the record.
+        created_at: UTC, ISO 8601.
         mode: How comments became the answer.
-        scenario: What was asked.
-        panel: Who was asked.
-        comments: What they said, in panel order.
-        outcome: What the mode made of it.
-        calls: Model calls made for it by stage, recorded ones that were reused not counted.
+        scenario: The scenario.
+        panel: The personas and the gate.
+        comments: One a persona, in panel order.
+        outcome: The result of the mode.
+        calls: Model calls made, by stage, without reused ones.
         tokens: Tokens that those calls read (``prompt``) and wrote (``completion``).
         timings: Seconds by stage; of a batch, this answer's even share.
-        models: Their names by role.
-        seed: The request's.
-        prompt_set: Its label.
-        warnings: What a reader should know before trusting it.
-        reused: Whether it was made before, for the very same request, and was only looked up now; calls, tokens and
-            timings are then those of the looking up.
+        models: Names of the models by role.
+        seed: Seed of the request.
+        prompt_set: Label of the prompt set.
+        warnings: Limitations of this answer.
+        reused: Whether it was looked up in the record; calls, tokens and timings are then those of the look-up.
     """
 
     answer_id: str
@@ -241,11 +240,11 @@ class Answer:
 
     @property
     def output(self) -> str:
-        """The answer's text."""
+        """Return the answer's text."""
         return self.outcome.output
 
     def again(self, seconds: float) -> Answer:
-        """The same answer, given a second time: no call was made, and only looking it up took time."""
+        """Return the same answer as a reused one: no calls, and the seconds of the look-up."""
         return replace(
             self,
             calls=dict.fromkeys(self.calls, 0),
@@ -278,7 +277,7 @@ class Answer:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer as plain JSON values; key names are a contract."""
+        """Return the answer as plain JSON values; key names are a contract."""
         out = self.outcome
         result: dict[str, Any] = {
             "answer_id": self.answer_id,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 
 class EthosError(Exception):
-    """What went wrong, and how to mend it.
+    """An error with its cause and its fix.
 
     Args:
         message: Names the input and the cause.

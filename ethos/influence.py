@@ -136,7 +136,7 @@ def view_warnings(
     found = []
     if absent:
         left_out = ", ".join(names[position] for position in absent)
-        found.append(f"no sentence of the answer says what these said, as far as the encoder can tell: {left_out}")
+        found.append(f"no sentence of the answer matches, by embedding, the comments of: {left_out}")
     for name, share in zip(names, shares, strict=True):
         if len(names) > 1 and share is not None and share > most:
             found.append(f"{share:.0%} of the answer's sentences are nearest to what {name} alone said")

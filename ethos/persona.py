@@ -87,7 +87,7 @@ class Persona:
 
         Raises:
             InputError: No name before a colon, or not exactly five attributes after it: a comma inside an
-                attribute that is not quoted cannot be told from one between attributes.
+                attribute that is not quoted cannot be distinguished from one between attributes.
         """
         name, colon, rest = _MARKS.sub("", line).replace("**", "").strip().partition(":")
         if not colon or not name.strip():

@@ -17,7 +17,7 @@ from ethos.errors import InputError
 from ethos.generation.drafts import Example
 from ethos.persona import OriginKind, Persona, clashes
 from ethos.pool.retrieval.calibration import Calibration, Target, Trial, calibration
-from ethos.pool.retrieval.explanation import Telling, decoded, fates
+from ethos.pool.retrieval.explanation import Explanation, decoded, fates
 from ethos.pool.retrieval.gate import admit, decide, eligible
 from ethos.pool.retrieval.index import Neighbourhood, ScenarioIndex
 from ethos.pool.retrieval.selection import COVERED, Chosen, Selector, choose
@@ -117,11 +117,11 @@ class Pool:
         required = self._required(k) if len(chosen) == k else 0.0
         stay = admit(chosen, coverage, required, k)
         missed = _uncovered(around, stay, 2 * (k - len(stay))) if stay else []
-        told = Telling(self.store, around, stay, missed)
+        explanation = Explanation(self.store, around, stay, missed)
         return Retrieval(
-            tuple(told.member(rank, one) for rank, one in enumerate(stay, start=1)),
+            tuple(explanation.member(rank, one) for rank, one in enumerate(stay, start=1)),
             decide(around.candidates, len(stay), k, self.threshold, coverage, required),
-            tuple(told.value(row) for row in missed),
+            tuple(explanation.value(row) for row in missed),
             encoded,
             fates(around, chosen, stay, self.threshold),
         )

@@ -45,7 +45,7 @@ def run_batch(
             f"{len(report.failed)} failed. The answers are in {output}."
         )
     if report.failed:
-        click.echo(f"{failures_of(output)} tells why; the same command tries the failed rows again.", err=True)
+        click.echo(f"{failures_of(output)} lists the reasons; the same command tries the failed rows again.", err=True)
     if profile:
         show_spending(spending(report.answered), on_stderr=as_json)
     return report

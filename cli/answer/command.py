@@ -11,6 +11,7 @@ import click
 from ethos.answer import Sourcing
 from ethos.cli.options import as_json, model_options, settings
 from ethos.errors import InputError
+from ethos.pipeline.settings import Settings
 from ethos.scenario import Mode
 
 EXIT_PARTLY = 3
@@ -75,11 +76,9 @@ def answer(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Answer TEXT (or - for standard input) from a panel of contrasting personas, and record how.
+    """Answer TEXT (or - for standard input) with a panel of contrasting personas, and record the answer.
 
-    With --input and --output, answer a file: the same formats as `ethos pool build`, many scenarios side by side. A row
-    that tells its own mode or attribute keeps it. A run that was stopped goes on where it stopped; rows that fail are
-    listed in OUTPUT.failed.
+    No medical advice: personas are invented, and a view on a panel is not thereby a good one.
 
     \b
     Examples:
@@ -87,11 +86,14 @@ def answer(
       ethos answer "Refusing a vaccine" --mode steerable --attribute "Duty to protect others"
       ethos answer "Is air pollution a problem?" --mode distributional --attribute Kenya --option Yes --option No
       ethos answer --input vital_steerable_opinionqa.json --output answers.jsonl
+
+    With --input and --output, answer a file in batches; formats as in `ethos pool build`. A row with its own mode or
+    attribute keeps it. A stopped run continues where it stopped; failed rows are listed in OUTPUT.failed.
     """
     if (text is None) == (input_ is None) or (input_ is None) != (output is None):
         raise click.UsageError("give TEXT, or --input FILE with --output FILE")
     if stream and (input_ or as_json):
-        raise click.UsageError("--stream prints one answer as text; leave --input and --json away")
+        raise click.UsageError("--stream prints one answer as text; drop --input and --json")
     if input_ and options:
         raise click.UsageError("--option is for TEXT; the rows of --input carry their own")
     terms = {"personas": personas, "seed": given["seed"], "priors": dict(map(_prior, priors)), "reuse": reuse}
@@ -102,6 +104,14 @@ def answer(
         if report.failed:
             sys.exit(EXIT_PARTLY)
         return
+    assert text is not None
+    asked = {"options": options, "attribute": attribute, **terms}
+    _answer_one(_text(text), mode, asked, settings(given), stream=stream, profile=profile, as_json=as_json)
+
+
+def _answer_one(
+    text: str, mode: Mode, asked: dict[str, Any], chosen: Settings, *, stream: bool, profile: bool, as_json: bool
+) -> None:
     from ethos.cli.output.render import (
         print_json,
         show_answer,
@@ -114,15 +124,13 @@ def answer(
     from ethos.pipeline.costs import spending
     from ethos.pipeline.ethos import Ethos
 
-    assert text is not None
-    asked = {"options": options, "attribute": attribute, **terms}
     if stream:
-        with Ethos(settings=settings(given)) as ethos:
-            result = ethos.answer(_text(text), mode, on_text=show_piece, progress=show_step, **asked)
+        with Ethos(settings=chosen) as ethos:
+            result = ethos.answer(text, mode, on_text=show_piece, progress=show_step, **asked)
         show_recorded(result.answer_id)
     else:
-        with stages() as progress, Ethos(settings=settings(given)) as ethos:
-            result = ethos.answer(_text(text), mode, progress=progress, **asked)
+        with stages() as progress, Ethos(settings=chosen) as ethos:
+            result = ethos.answer(text, mode, progress=progress, **asked)
         print_json(result.as_dict()) if as_json else show_answer(result.as_dict())
     if profile:
         show_spending(spending([result]), on_stderr=as_json or stream)

@@ -120,8 +120,8 @@ def replay(
 ) -> None:
     """Run an answer again from its record.
 
-    Every call is sent as it was sent, to the model that the record names; told is whether all is identical, or where
-    it diverged. Exit code 4: it diverged.
+    Each recorded call is sent again to the model that the record names. The output says whether everything is
+    identical, or where it diverged. Exit code 4: it diverged.
 
     With --without or --with another panel answers: comments of those who stay are kept, prompts are composed anew,
     and both answers are shown.

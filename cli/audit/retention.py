@@ -86,7 +86,7 @@ def export(file: Path, answers: tuple[str, ...], **given: Any) -> None:
     envvar="ETHOS_AUDIT_RETENTION",
     help="Hours, days, weeks or years: 36h, 180d, 26w, 2y.",
 )
-@click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be deleted.")
 @folder_option
 @as_json
 def purge(older_than: str, dry_run: bool, as_json: bool, **given: Any) -> None:

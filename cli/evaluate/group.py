@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_PARTLY = 3
 _TASKS = [name.value for name in TaskName]
-MOST_REASONS = 5  # told of each cell; the file has all
+MOST_REASONS = 5  # shown a cell; the file has all
 
 
 @click.group("eval")
@@ -38,7 +38,7 @@ def evaluate() -> None:
 @click.option(
     "--task",
     type=click.Choice(_TASKS),
-    help="Which task a single TASKFILE is.  [default: told by its name or its fields]",
+    help="Which task a single TASKFILE is.  [default: recognised by its name or its fields]",
 )
 @click.option("--methods", required=True, metavar="NAME,…", help="vanilla, prompting, moe, modplural, ethos-paper, …")
 @click.option(
@@ -86,7 +86,7 @@ def evaluate() -> None:
     "--attributes",
     default=",".join(ATTRIBUTES),
     metavar="NAME,…",
-    help="What the comment model is told of a persona.  [default: all six]",
+    help="The persona attributes that the comment model sees.  [default: all six]",
 )
 @click.option("--seed", envvar="ETHOS_SEED", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--permute-options", is_flag=True, help="Ask every item with its options in another order.")

@@ -23,7 +23,7 @@ def _pair_options(command: Any) -> Any:
         click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most N items."),
         click.option("--of-model", metavar="NAME", default="", help="Main model; needed where there are several."),
         click.option("--against", metavar="METHOD", required=True, help="The second method."),
-        click.option("--method", metavar="METHOD", required=True, help="The first method; wins are told of it."),
+        click.option("--method", metavar="METHOD", required=True, help="The first method; its wins are reported."),
         click.option("--task", metavar="TASK", default="overton_valuekaleidoscope", show_default=True),
     ):
         command = option(command)

@@ -29,7 +29,7 @@ _OF_VALUES = 10  # gold values in the table; --json has all
 _task = click.option(
     "--task",
     type=click.Choice([name.value for name in TaskName]),
-    help="Which task a file is of.  [default: told from the file]",
+    help="Which task a file is of.  [default: recognised from the file]",
 )
 _nli = click.option(
     "--nli", envvar="ETHOS_NLI", default="", metavar="MODEL", help="Entailment classifier for value coverage."

@@ -72,19 +72,19 @@ def show_recorded(answer_id: str) -> None:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, told how many of how many are done; a line a tenth where stderr is not a terminal."""
+    """Show a progress bar on stderr; one line a tenth where stderr is not a terminal."""
     stderr = Console(stderr=True)
     if not stderr.is_terminal:
-        told = -1
+        shown = -1
 
-        def tell(done: int, total: int) -> None:
-            nonlocal told
+        def advance(done: int, total: int) -> None:
+            nonlocal shown
             tenth = 10 * done // max(1, total)
-            if tenth > told:
-                told = tenth
+            if tenth > shown:
+                shown = tenth
                 click.echo(f"… {done} of {total} {what}", err=True)
 
-        yield tell
+        yield advance
         return
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr) as progress:

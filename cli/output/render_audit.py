@@ -21,8 +21,8 @@ def show_lineage(found: dict[str, Any]) -> None:
     if found["withheld"]:
         out.print("[yellow]Note:[/] this record withholds what was asked and said: digests, or nothing, stand for it")
     for who, change in found["since"].items():
-        told = f"{change['status']} since {change['created_at']}: {change['reason']}"
-        out.print(f"[yellow]Note:[/] {escape(names[who])} is {escape(told)}")
+        shown = f"{change['status']} since {change['created_at']}: {change['reason']}"
+        out.print(f"[yellow]Note:[/] {escape(names[who])} is {escape(shown)}")
     _seats(found["panel"])
     if found["candidates"]:
         table(
@@ -62,16 +62,16 @@ def show_lineage(found: dict[str, Any]) -> None:
 
 def _model(call: dict[str, Any]) -> str:
     """Who was asked, in full."""
-    parts = (call["model"], f"revision {call['model_revision'] or 'not told'}", call["model_precision"])
+    parts = (call["model"], f"revision {call['model_revision'] or 'not reported'}", call["model_precision"])
     return f"{call['stage'].capitalize()}: {', '.join(part for part in parts if part)}"
 
 
 def _seats(panel: Sequence[dict[str, Any]]) -> None:
     """Why each member was chosen, and what weighs for it."""
     numbers = [name for name in ("weight", "selection_probability", "distribution") if name in panel[0]]
-    told = {"weight": "prior", "selection_probability": "selected", "distribution": "options"}
+    shown = {"weight": "prior", "selection_probability": "selected", "distribution": "options"}
     table(
-        ("persona", *(told[name] for name in numbers), "why chosen"),
+        ("persona", *(shown[name] for name in numbers), "why chosen"),
         [(member["name"], *(_numbers(member[name]) for name in numbers), member["reason"]) for member in panel],
         "Panel",
     )
@@ -102,15 +102,15 @@ def _details(details: Mapping[str, Any], names: Mapping[str, str]) -> None:
             f"Noise floor from re-ordered passages: {details['floor']:.4f}; {above} of {len(names)} are above it."
         )
     if "runner_up" in details:
-        told = "the same answer" if details["same"] else "another answer"
+        shown = "the same answer" if details["same"] else "another answer"
         out.print(
-            f"Margin {details['margin']:.3f}. The runner-up, {escape(names[details['runner_up']])}, gives {told}:"
+            f"Margin {details['margin']:.3f}. The runner-up, {escape(names[details['runner_up']])}, gives {shown}:"
         )
         out.print(Panel(Text(details["output"]), border_style="dim"))
     for what, part in (("selected comment", details), ("chosen option", details.get("options", {}))):
         if "stable" in part:
-            told = "chosen option" if "choice_in_rotations" in part else what
-            out.print(f"The {told} is the same in {part['stable']:.0%} of the rotations.")
+            shown = "chosen option" if "choice_in_rotations" in part else what
+            out.print(f"The {shown} is the same in {part['stable']:.0%} of the rotations.")
 
 
 def show_replay(again: dict[str, Any]) -> None:
@@ -148,10 +148,10 @@ def show_swap(found: dict[str, Any]) -> None:
         out.print(f"JS distance of the options (natural log): {found['distance']:.4f}")
     for warning in after["warnings"]:
         out.print(f"[yellow]Note:[/] {escape(warning)}")
-    told = (
+    shown = (
         f"Recorded: ethos audit show {after['answer_id'][:12]}" if found["recorded"] else "Not stored; --record does."
     )
-    out.print(f"[dim]{told}[/]")
+    out.print(f"[dim]{shown}[/]")
 
 
 def _own(answer: dict[str, Any]) -> dict[str, float | None]:

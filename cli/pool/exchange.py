@@ -45,7 +45,7 @@ def _terms(command: F) -> F:
         click.option(
             "--trust",
             is_flag=True,
-            help="Take origins, statuses, panels and vectors as told, and let the personas be retrieved at once.",
+            help="Accept the origins, statuses, panels and vectors of the file; its personas can be retrieved at once.",
         ),
     ):
         command = option(command)
@@ -87,11 +87,11 @@ def export(out: Path, only: str | None, active: bool, vectors: bool, force: bool
 @pool_options
 @as_json
 def import_(path: Path, as_json: bool, **given: Any) -> None:
-    """Take in personas from IN: a .jsonl or .parquet file, a dataset folder, or another pool's folder.
+    """Import personas from IN: a .jsonl or .parquet file, a dataset folder, or another pool's folder.
 
-    All rows or none: if one cannot be used, nothing is stored and each such row is told (see --skip-bad). New personas
-    are quarantined until `ethos pool approve --source NAME`; known ones gain an origin and keep their status. What a
-    file says of its rows' origins is noted, not believed, unless you say --trust.
+    All rows or none: if one is invalid, nothing is stored and each invalid row is listed (see --skip-bad). New personas
+    are quarantined until `ethos pool approve --source NAME`; known ones gain an origin and keep their status. Origins
+    that the file states are stored as its claim, unless you give --trust.
 
     Exit codes: 1 rows were refused and nothing was stored, 3 rows were refused and the others stored.
 
@@ -200,12 +200,12 @@ def _import(path: Path, as_json: bool, given: dict[str, Any]) -> None:
     with opened(path, chosen.pool) as source, Ethos(settings=chosen) as ethos:
         name = source_name(given["source"] or source.name)
         agreed = terms(source, ethos.embedder, name, given["licence"], trust=given["trust"])
-        with stages() as tell:
+        with stages() as show:
             found = import_rows(
                 ethos.pool.database,
                 source,
                 agreed,
-                lambda did, rows: tell(f"{rows:,} rows {did}"),
+                lambda did, rows: show(f"{rows:,} rows {did}"),
                 given["skip_bad"],
             )
         if found.stored and found.stored.links:

@@ -26,7 +26,7 @@ def lint(as_json: bool, **given: Any) -> None:
       thematic overlap      three or more personas of one scenario stand for one theme
       text fault            cut off, repeated, copied, or in the wrong attribute
 
-    Changes no persona, and needs no language model. Exits with 4 when there is something to mend, with 0 when not.
+    Changes no persona, and needs no language model. Exits with 4 when there is something to fix, with 0 when not.
     """
     from ethos.cli.output.render import print_json, table
     from ethos.pipeline.ethos import Ethos
@@ -43,7 +43,7 @@ def lint(as_json: bool, **given: Any) -> None:
                     "persona_ids": found.persona_ids,
                     "message": found.message,
                     "situation": found.situation,
-                    "mend": found.mend,
+                    "fix": found.fix,
                 }
                 for found in findings
             ]
@@ -53,8 +53,8 @@ def lint(as_json: bool, **given: Any) -> None:
         for kind, of_kind in counts.items():
             if of_kind:
                 table(
-                    ("persona", "what is wrong", "made for", "how to mend it"),
-                    [("\n".join(i[:12] for i in f.persona_ids), f.message, f.situation[:60], f.mend) for f in of_kind],
+                    ("persona", "what is wrong", "made for", "how to fix it"),
+                    [("\n".join(i[:12] for i in f.persona_ids), f.message, f.situation[:60], f.fix) for f in of_kind],
                     kind.capitalize(),
                 )
         table(("kind", "count"), [(kind, len(of_kind)) for kind, of_kind in counts.items()])

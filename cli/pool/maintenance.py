@@ -21,7 +21,7 @@ from ethos.cli.pool.curation import EXIT_CHECK_FAILED
 def verify(repair: bool, as_json: bool, **given: Any) -> None:
     """Check that the pool is as it was written: pages, ledger, texts, vectors, index.
 
-    Exits with 4 when something is wrong that is not mended.
+    Exits with 4 when something is wrong that is not repaired.
     """
     from ethos.cli.output.render import print_json, table
     from ethos.encoders.embedder import open_embedder
@@ -36,11 +36,11 @@ def verify(repair: bool, as_json: bool, **given: Any) -> None:
     if as_json:
         print_json([check.as_dict() for check in checks])
     else:
-        table(("check", "", "mend"), [(c.name, f"{c.count} faults" if c.count else "in order", c.mend) for c in checks])
+        table(("check", "", "fix"), [(c.name, f"{c.count} faults" if c.count else "in order", c.fix) for c in checks])
         for check in checks:
             for fault in check.faults:
                 click.echo(f"{check.name}: {fault}")
-    if any(check.count and not check.mended for check in checks):
+    if any(check.count and not check.repaired for check in checks):
         sys.exit(EXIT_CHECK_FAILED)
 
 
@@ -90,7 +90,7 @@ def vacuum(**given: Any) -> None:
 @model_options
 @as_json
 def doctor(quick: bool, as_json: bool, **given: Any) -> None:
-    """Find out what would keep Ethos from working here, and how to mend it.
+    """Find out what would keep Ethos from working here, and how to fix it.
 
     Exits with 4 when something does not work.
     """
@@ -104,7 +104,7 @@ def doctor(quick: bool, as_json: bool, **given: Any) -> None:
             sign = {True: "works", False: "FAILS", None: "note"}[finding.works]
             click.echo(f"{sign:6} {finding.part}: {finding.detail}")
             if finding.fix:
-                click.echo(f"       To mend it: {finding.fix}")
+                click.echo(f"       Fix: {finding.fix}")
     if as_json:
         print_json([finding.as_dict() for finding in findings])
     if any(finding.works is False for finding in findings):

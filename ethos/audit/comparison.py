@@ -63,12 +63,12 @@ def diff(record: Record, one: str, other: str) -> list[Difference]:
 
 def _answer(record: Record, identifier: str) -> dict[str, Any]:
     answer = record.answer(identifier)
-    told = record.circumstances(answer.answer_id)
+    facts = record.circumstances(answer.answer_id)
     calls = record.calls(answer.answer_id)
     return {
         **answer.as_dict(),
-        "version": told["version"],
-        "embedder": told["embedder"],
+        "version": facts["version"],
+        "embedder": facts["embedder"],
         "revisions": {call["stage"]: f"{call['model']} {call['model_revision']}".strip() for call in calls},
         "calls": calls,
         "by_persona": {member["persona_id"]: member for member in answer.as_dict()["panel"]},
@@ -99,8 +99,8 @@ def _prompts(one: dict[str, Any], other: dict[str, Any]) -> Iterator[Difference]
         ]
         only = [sent[0] - sent[1], sent[1] - sent[0]]
         if only[0] or only[1]:
-            told = [f"{own.total()} of its own, first {next(iter(own))[:12]}" if own else None for own in only]
-            yield Difference("prompts", stage, *told)
+            extra = [f"{own.total()} of its own, first {next(iter(own))[:12]}" if own else None for own in only]
+            yield Difference("prompts", stage, *extra)
 
 
 def _comments(one: dict[str, Any], other: dict[str, Any]) -> Iterator[Difference]:

@@ -55,7 +55,7 @@ def export(record: Record, path: Path, answers: Sequence[str]) -> int:
     """
     name = path.name.lower()
     if not name.endswith((*LINES, PROV_JSON, PROV_N)):
-        raise InputError(f"{path} has no ending that tells a form", f"name it …{LINES[0]}, …{PROV_JSON} or …{PROV_N}")
+        raise InputError(f"{path} has no known file name ending", f"name it …{LINES[0]}, …{PROV_JSON} or …{PROV_N}")
     if path.exists():
         raise InputError(f"{path} is there already", "choose another name")
     ids = [record.answer(one).answer_id for one in answers] or [a["answer_id"] for a in record.answers(_ALL)][::-1]

@@ -35,8 +35,8 @@ def plot(found: Stats, path: Path) -> None:
     figure = Figure(figsize=(12, 9), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(4, 5))
     upper, lower = parts
-    told = f"{found.answers:,} answers, {found.with_influence:,} with influences"
-    upper.suptitle(f"Who has a say: {told}", fontsize=14)
+    summary = f"{found.answers:,} answers, {found.with_influence:,} with influences"
+    upper.suptitle(f"Who has a say: {summary}", fontsize=14)
     left, right = upper.subplots(1, 2)
     _lorenz(left, found.personas)
     _most(right, found.personas)

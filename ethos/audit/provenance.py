@@ -40,9 +40,9 @@ def document(record: Record, answer_ids: Iterable[str]) -> ProvDocument:
         ) from error
     made = ProvDocument()
     made.add_namespace("ethos", NAMESPACE)
-    telling = _Telling(made)
+    document = _Document(made)
     for answer_id in answer_ids:
-        telling.answer(record.answer(answer_id), record.circumstances(answer_id)["version"], record.calls(answer_id))
+        document.answer(record.answer(answer_id), record.circumstances(answer_id)["version"], record.calls(answer_id))
     return made
 
 
@@ -52,7 +52,7 @@ def write(found: ProvDocument, file: TextIO, as_json: bool) -> None:
     file.write(f"{text}\n")
 
 
-class _Telling:
+class _Document:
     """Puts answers into a document, each thing once."""
 
     def __init__(self, made: ProvDocument) -> None:
@@ -95,10 +95,10 @@ class _Telling:
             said = f"ethos:completion-{comment.call_id}"
             for origin in (persona, scenario):
                 self._derived(said, origin)
-            told = _values(
+            attributes = _values(
                 influence=out.influences[place], influence_method=out.influence_method, weight=out.weights[place]
             )
-            made.wasDerivedFrom(name, said, answering, other_attributes=told)
+            made.wasDerivedFrom(name, said, answering, other_attributes=attributes)
 
     def _call(self, call: dict[str, Any], software: str) -> str:
         name = f"ethos:call-{call['id']}"
@@ -126,29 +126,29 @@ class _Telling:
     def _software(self, version: str) -> str:
         name = f"ethos:software-{digest(version)[:12]}"
         kind = self._made.valid_qualified_name("prov:SoftwareAgent")
-        told = {"prov:type": kind, "prov:label": f"Ethos {version}"} | _values(version=version)
-        self._once(name, lambda: self._made.agent(name, told))
+        attributes = {"prov:type": kind, "prov:label": f"Ethos {version}"} | _values(version=version)
+        self._once(name, lambda: self._made.agent(name, attributes))
         return name
 
     def _agent(self, name: str, label: str, model: str, revision: str) -> str:
         kind = self._made.valid_qualified_name("prov:SoftwareAgent")
-        told = {"prov:type": kind, "prov:label": label} | _values(model=model, revision=revision)
-        self._once(name, lambda: self._made.agent(name, told))
+        attributes = {"prov:type": kind, "prov:label": label} | _values(model=model, revision=revision)
+        self._once(name, lambda: self._made.agent(name, attributes))
         return name
 
-    def _entity(self, name: str, kind: str, told: dict[str, Any]) -> None:
-        typed = {"prov:type": self._made.valid_qualified_name(f"ethos:{kind}"), **told}
+    def _entity(self, name: str, kind: str, attributes: dict[str, Any]) -> None:
+        typed = {"prov:type": self._made.valid_qualified_name(f"ethos:{kind}"), **attributes}
         self._once(name, lambda: self._made.entity(name, typed))
 
     def _derived(self, name: str, origin: str) -> None:
         self._once(f"{name} of {origin}", lambda: self._made.wasDerivedFrom(name, origin))
 
-    def _once(self, what: str, tell: Any) -> None:
+    def _once(self, what: str, make: Any) -> None:
         if what not in self._told:
             self._told.add(what)
-            tell()
+            make()
 
 
-def _values(**told: Any) -> dict[str, Any]:
+def _values(**attributes: Any) -> dict[str, Any]:
     """Attributes of ours; PROV has no value for what is not there."""
-    return {f"ethos:{name}": value for name, value in told.items() if value is not None}
+    return {f"ethos:{name}": value for name, value in attributes.items() if value is not None}

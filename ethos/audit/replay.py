@@ -117,11 +117,11 @@ def recorded_prompts(label: str) -> PromptSet:
     Raises:
         ConfigurationError: This version has no such set.
     """
-    name, _, told = label.partition("-")
+    name, _, rest = label.partition("-")
     if name not in list(PromptSetName):
         raise ConfigurationError(f"this version has no prompt set {label!r}", "use the version that made the answer")
     prompts = prompt_set(PromptSetName(name))
-    return planned(prompts) if told.endswith("+plan") else prompts
+    return planned(prompts) if rest.endswith("+plan") else prompts
 
 
 def replay(ethos: Ethos, identifier: str) -> Replay:
@@ -195,8 +195,8 @@ def _differences(recorded: AnyCall, replayed: AnyCall) -> Iterator[Divergence]:
         if ends[0] != ends[1]:
             yield Divergence(stage, f"the completion ended by {ends[1]}, not by {ends[0]}")
     elif isinstance(recorded, ReadingCall) and isinstance(replayed, ReadingCall):
-        told = zip(recorded.labels, recorded.reading.probabilities, replayed.reading.probabilities, strict=True)
-        for label, before, after in told:
+        pairs = zip(recorded.labels, recorded.reading.probabilities, replayed.reading.probabilities, strict=True)
+        for label, before, after in pairs:
             if abs(before - after) > TOLERANCE:
                 yield Divergence(stage, f"the probability of {label} is {after:.6f}, not {before:.6f}")
 
@@ -204,8 +204,8 @@ def _differences(recorded: AnyCall, replayed: AnyCall) -> Iterator[Divergence]:
 def _text_differences(stage: str, what: str, recorded: str, replayed: str) -> Iterator[Divergence]:
     place = first_difference(recorded, replayed)
     if place is not None:
-        told = slice(max(0, place - _BEFORE), place + _AFTER)
-        yield Divergence(stage, f"{what} is another", 0, "", place, recorded[told], replayed[told])
+        shown = slice(max(0, place - _BEFORE), place + _AFTER)
+        yield Divergence(stage, f"{what} is another", 0, "", place, recorded[shown], replayed[shown])
 
 
 def _outcome_differences(

@@ -1,4 +1,4 @@
-"""What is dealt out to the personas of a panel before a model writes a word, so that they differ by construction.
+"""What is assigned to the personas of a panel before a model writes, so that they differ by construction.
 
 Knows the lists of a prompt set and the personas that are kept; knows no scenario, request or model.
 """
@@ -41,7 +41,7 @@ def planned(prompts: PromptSet) -> PromptSet:
     """
     if "plan" not in prompts.personas:
         raise ConfigurationError(
-            f"the {prompts.name} prompts ask for all personas in one request, so no plan can be dealt out to them",
+            f"the {prompts.name} prompts ask for all personas in one request, so no plan can be assigned to them",
             "use --prompts structured, or leave out --plan",
         )
     table = {**prompts.personas, **prompts.personas["plan"]}
@@ -55,7 +55,7 @@ def sample_rows(table: Mapping[str, Any], count: int, kept: Sequence[Persona], s
     that over many scenarios every framework meets every group and every stance.
 
     Args:
-        table: Table ``personas`` of a prompt set; groups and stances are dealt out where `planned` put them in.
+        table: Table ``personas`` of a prompt set; groups and stances are assigned where `planned` put them in.
         count: How many.
         kept: Personas whose frameworks, emotions and groups are taken. Their stances are not known.
         seed: The same seed deals the same rows.
@@ -71,7 +71,7 @@ def sample_rows(table: Mapping[str, Any], count: int, kept: Sequence[Persona], s
     emotions = [_free(stance["emotions"], kept, "emotion", rng) for stance in stances]
     sharing = [len(range(side, count, len(stances))) for side in range(len(stances))]
     if min(len(frameworks), len(groups)) < count or any(len(e) < n for e, n in zip(emotions, sharing, strict=True)):
-        raise InputError(f"the prompt set's lists cannot tell {count} personas apart", "lower --k")
+        raise InputError(f"the prompt set's lists cannot distinguish {count} personas", "lower --k")
     rows = []
     for row in range(count):
         turn, side = divmod(row, len(stances))

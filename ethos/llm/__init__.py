@@ -36,7 +36,7 @@ class ModelIdentity:
 
     Attributes:
         name: As the user named it: ``transformers:HuggingFaceTB/SmolLM2-135M-Instruct``, ``openai:gpt-4o``.
-        revision: Commit, weight hash or server-reported version; empty when the server does not tell.
+        revision: Commit, weight hash or server-reported version; empty when the server does not report it.
         precision: ``float32``, ``bfloat16``; empty when unknown.
     """
 
@@ -165,21 +165,21 @@ class LanguageModel(Protocol):
 
 @runtime_checkable
 class StreamingModel(LanguageModel, Protocol):
-    """A chat model that can also tell a reply while it writes it."""
+    """A chat model that can stream a reply."""
 
     def stream(self, request: Request, on_text: Callable[[str], None]) -> Completion:
-        """Write one completion as `generate` does, telling its text piece by piece; joined, they are the text.
+        """Write one completion as `generate` does, passing its text on piece by piece; joined, they are the text.
 
         What `on_text` raises goes through, and ends the writing.
 
         Raises:
-            ModelError: As `generate`; pieces may have been told by then.
+            ModelError: As `generate`; pieces may have been passed on by then.
         """
 
 
 @runtime_checkable
 class ScoringModel(LanguageModel, Protocol):
-    """A chat model that can also tell how likely a given text is."""
+    """A chat model that can score the probability of a given text."""
 
     def log_likelihoods(self, pairs: Sequence[tuple[tuple[Message, ...], str]]) -> list[Likelihood]:
         """How likely each text is as the reply to its prompt; one batch, nothing is written.
@@ -190,15 +190,15 @@ class ScoringModel(LanguageModel, Protocol):
 
 
 def scoring(model: LanguageModel) -> ScoringModel:
-    """The same model, as one that tells how likely a text is.
+    """Return the model as one that scores texts.
 
     Raises:
-        ConfigurationError: It cannot: servers tell probabilities only of what they write.
+        ConfigurationError: It cannot: servers report probabilities only of what they write.
     """
     if isinstance(model, ScoringModel):
         return model
     raise ConfigurationError(
-        f"{model.identity.name} cannot tell how likely a given text is", "name a local model: transformers:NAME"
+        f"{model.identity.name} cannot score the probability of a given text", "name a local model: transformers:NAME"
     )
 
 

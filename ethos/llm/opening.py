@@ -58,7 +58,7 @@ def open_model(name: str, endpoint: Endpoint, precision: str = "auto") -> Langua
 
 
 def requested_identity(name: str, endpoint: Endpoint, precision: str = "auto") -> ModelIdentity:
-    """Which weights `open_model` would open, told without importing a backend.
+    """Return the identity of the weights that `open_model` would open, without importing a backend.
 
     Not the identity that calls are recorded under: the precision is the one asked for, and an endpoint is named by its
     address.

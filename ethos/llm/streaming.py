@@ -1,4 +1,4 @@
-"""A text told while it is written. Knows text only."""
+"""Streaming of a text while it is written. Knows text only."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ OnText = Callable[[str], None]
 _UNFINISHED = "\ufffd"  # what the first bytes of a character decode to
 
 
-class Telling:
-    """Tells what is new of a growing text; the pieces together are the text without the space around it.
+class Streamer:
+    """Pass on the new part of a growing text; joined, the pieces are the text without surrounding space.
 
     Space at the end waits until something follows it, and a character until all its bytes are there.
     """
 
     def __init__(self, on_text: OnText) -> None:
         self._on_text = on_text
-        self._told = 0
+        self._sent = 0
 
     def grow(self, text: str) -> None:
         """The text so far, from its start."""
@@ -25,6 +25,6 @@ class Telling:
 
     def end(self, text: str) -> None:
         """The text as it stays, without the space around it."""
-        if piece := text[self._told :]:
-            self._told = len(text)
+        if piece := text[self._sent :]:
+            self._sent = len(text)
             self._on_text(piece)

@@ -1,4 +1,4 @@
-"""Fences around the texts of others, so that a model can tell what it is asked from what it is told.
+"""Fences around texts from outside, so that a model can distinguish instructions from data.
 
 Personas and scenarios come from users and from imported pools, and may say "ignore the others". In our own prompts each
 stands between two marks, and the system message says that what is there is data. A fence holds if its text cannot write
@@ -11,7 +11,7 @@ the mark that ends it, so the mark holds a nonce:
 - It is the same for almost all requests, so that a model reads what they share once.
 
 A chat becomes one string before a model reads it, in which ``<|im_end|>`` ends a turn whoever wrote it. So what begins
-like a mark, a model's or ours, is told apart by a blank: ``< |im_end|>``.
+like a mark, a model's or ours, is broken by a blank: ``< |im_end|>``.
 
 A fence is no proof that a model heeds it. It does say that a text never leaves its place and never speaks in another
 role. Prompts that are others' to the letter (`paper`, `released`, the aggregation) are not fenced. Knows texts only.

@@ -1,6 +1,6 @@
 """Files of JSON lines that only grow: an appended row is there for good, and one that a kill tore is taken away.
 
-Knows lines; what is in them is told by the caller.
+Knows lines; the caller interprets them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ethos.errors import InputError
 T = TypeVar("T")
 
 
-def append(path: Path, rows: Sequence[Mapping[str, Any]], mend: str) -> None:
+def append(path: Path, rows: Sequence[Mapping[str, Any]], fix: str) -> None:
     """Add rows to a file for good; it is made, for its owner only, if needed.
 
     Args:
         path: The file.
         rows: What is added.
-        mend: The hint of an error.
+        fix: The hint of an error.
 
     Raises:
         InputError: The file cannot be written.
@@ -36,11 +36,11 @@ def append(path: Path, rows: Sequence[Mapping[str, Any]], mend: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise InputError(f"the output {path} cannot be written: {error.strerror}", mend) from error
+        raise InputError(f"the output {path} cannot be written: {error.strerror}", fix) from error
 
 
 def read(
-    path: Path, beginning: bytes, take: Callable[[dict[str, Any]], T | None], what: str, mend: str, cut: bool = True
+    path: Path, beginning: bytes, take: Callable[[dict[str, Any]], T | None], what: str, fix: str, cut: bool = True
 ) -> list[T]:
     """What the rows of a file hold, in order; a last line that was not written to its end is left out.
 
@@ -49,7 +49,7 @@ def read(
         beginning: How every row begins: a torn line that begins otherwise is somebody else's.
         take: What a row holds; None if it is none of ours.
         what: What a row is, for the error.
-        mend: The hint of an error.
+        fix: The hint of an error.
         cut: Whether a torn line is taken away, for who goes on writing; another process may be at it otherwise.
 
     Raises:
@@ -66,13 +66,13 @@ def read(
                 found.append(taken)
                 whole += len(line)
             elif not _torn(line, beginning):
-                raise InputError(f"line {number} of {path} is no {what}", mend)
+                raise InputError(f"line {number} of {path} is no {what}", fix)
         if cut and whole < len(data):
             os.truncate(path, whole)
     except FileNotFoundError:
         return found
     except OSError as error:
-        raise InputError(f"the output {path} cannot be used: {error.strerror}", mend) from error
+        raise InputError(f"the output {path} cannot be used: {error.strerror}", fix) from error
     return found
 
 

@@ -1,4 +1,4 @@
-"""How varied a set of unit vectors is: effective number, groups that can be told apart, nearest pairs.
+"""How varied a set of unit vectors is: effective number, distinct groups, nearest pairs.
 
 Pure arithmetic on arrays: knows no database, persona or model.
 """

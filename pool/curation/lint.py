@@ -2,7 +2,7 @@
 
 Knows which rules find which kind of failure, and runs them; the rules are in `lint_words` and `lint_vectors`. That two
 personas contradict each other is no fault, since a panel is there to disagree. Knows links and a lookup of vectors;
-knows no database, encoder or language model, and mends nothing.
+knows no database, encoder or language model, and changes nothing.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Finding:
     situation: str
 
     @property
-    def mend(self) -> str:
-        """The command that mends it; of personas that overlap the first may stay."""
+    def fix(self) -> str:
+        """The command that repairs it; of personas that overlap the first may stay."""
         gone = self.persona_ids[1:] if self.kind is Kind.THEMATIC_OVERLAP else self.persona_ids
         return " ".join(("ethos pool retire", *(persona_id[:12] for persona_id in gone)))
 

@@ -20,7 +20,7 @@ from ethos.pool.storage.values import Link
 # Calibrated on the starter pool and on VITAL's gold values: false alarms on none and on 0.1% of their rights; of rights
 # given another scenario, 2.4% and 1.4% are found. Looser thresholds add more false alarms than true ones: a small
 # encoder knows little of what a right has to do with a scenario.
-SCENARIOS = 50  # fewer cannot tell a value that is far from its scenario from one that is far from everything
+SCENARIOS = 50  # fewer cannot distinguish a value that is far from its scenario from one that is far from everything
 REFERENCES = 500  # scenarios that a value is compared with
 ELSEWHERE = 0.98  # quantile of its nearness to all scenarios that stands for where a value belongs
 MISPLACED = -3.0  # standard scores by which a value's own scenario falls short of that
@@ -39,7 +39,7 @@ def misplaced_values(links: Sequence[Link], vectors: Lookup) -> Iterator[Spotted
 
     A right is misplaced when it is far from its own scenario, near to some others, and held by next to nobody
     elsewhere: a right such as "Right to be heard" is at home anywhere. Nearness is a standard score over all rights of
-    the pool, since a scenario in few words is near to little. Core values are too short to tell.
+    the pool, since a scenario in few words is near to little. Core values are too short for this.
 
     Yields:
         One link each; nothing where the pool has fewer than `SCENARIOS` scenarios.

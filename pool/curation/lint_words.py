@@ -1,7 +1,7 @@
 """Rules of `ethos pool lint` that go by the words of one persona and its scenario.
 
 One function a rule, with the lists of pool/data/lint.toml; each yields what is wrong, with the texts. Precision comes
-first: a rule passes over what it cannot tell reliably. Knows links and words; knows neither vectors nor other personas,
+first: a rule skips what it cannot decide reliably. Knows links and words; knows neither vectors nor other personas,
 nor what a kind of failure is called.
 """
 
@@ -68,7 +68,7 @@ def _head(text: str) -> str:
 
 
 def _signs(pattern: str, text: str, plain: int = 1) -> set[int]:
-    """How a text stands to what a pattern names: `plain`, its opposite where negated, 0 where nobody can tell."""
+    """How a text stands to what a pattern names: `plain`, its opposite where negated, 0 where it is undecided."""
     negation = _lexicon()["negation"]
     signs = set()
     for match in _find(pattern, text):

@@ -22,7 +22,7 @@ MARGIN = 14
 MOST_DOTS = 3000  # t-SNE of as many takes about ten seconds
 FEWEST_DOTS = 5
 PERPLEXITY = 30.0  # scikit-learn's default; a third of the neighbours there are in a small pool
-# As many hues as an eye tells apart: dots in the largest families, rings in the next, grey in the few beyond.
+# As many hues as an eye can distinguish: dots in the largest families, rings in the next, grey in the few beyond.
 TONES = tuple(f"c{hue}{shape}" for shape in ("", " ring") for hue in range(8))
 REST = "rest"
 

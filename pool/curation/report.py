@@ -79,8 +79,8 @@ class ThinScenario:
     Attributes:
         situation: Its first characters.
         personas: Linked to it.
-        values: Core values that can be told apart.
-        effective: Vendi score of its core values, which tells scenarios with as many values apart.
+        values: Distinct core values.
+        effective: Vendi score of its core values, which differs between scenarios with equally many values.
     """
 
     situation: str

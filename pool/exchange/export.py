@@ -221,4 +221,4 @@ def _counts(what: str, counts: Mapping[str, int]) -> str:
 def _code(text: str) -> str:
     """A text as code in a table's cell: nothing in it can become a link, markup or another cell."""
     plain = " ".join(re.sub(r"[`|]", " ", text).split())
-    return f"`{plain[:200]}`" if plain else "none told"
+    return f"`{plain[:200]}`" if plain else "none stated"

@@ -18,7 +18,7 @@ from ethos.pool.exchange.storing import BATCH, Stored, Terms, put_rows, settle_p
 from ethos.pool.storage.database import Database
 from ethos.text.cleaning import clean_line
 
-MOST_TOLD = 10_000  # refused rows that a report holds; the others are counted
+MOST_LISTED = 10_000  # refused rows that a report holds; the others are counted
 MAX_NAME_CHARACTERS = 200
 _CACHE = 64 * 2**20  # bytes
 
@@ -42,7 +42,7 @@ class ImportReport:
         source: What the personas are said to come from; `approve` finds them by it.
         rows: Rows found.
         refused: Rows that cannot be imported.
-        refusals: The first `MOST_TOLD` of them.
+        refusals: The first `MOST_LISTED` of them.
         stored: What became of the others; None if nothing was stored, since rows were refused.
         trusted: Whether they may be retrieved at once.
     """
@@ -71,7 +71,7 @@ class ImportReport:
             "new_links": self.stored.links if self.stored else 0,
             "vectors_taken": self.stored.vectors if self.stored else 0,
             "repeated": self.repeated,
-            "status": "as told" if self.trusted else "quarantined",
+            "status": "as stated" if self.trusted else "quarantined",
             "refusals": [asdict(refusal) for refusal in self.refusals],
         }
 
@@ -99,7 +99,7 @@ def import_rows(
         report.rows += 1
         if isinstance(found, Refusal):
             report.refused += 1
-            if len(report.refusals) < MOST_TOLD:
+            if len(report.refusals) < MOST_LISTED:
                 report.refusals.append(found)
         if report.rows % 1000 == 0:
             progress("checked", report.rows)
@@ -138,7 +138,7 @@ def terms(source: Source, embedder: Embedder, name: str, licence: str = "", *, t
         embedder: The pool's; asked for the size of its vectors only if the source's are to be taken.
         name: What the source is called; see `source_name`.
         licence: Of the rows that name none.
-        trust: Whether rows are taken as they tell.
+        trust: Whether the rows' own statuses, origins and panels are accepted.
 
     Raises:
         InputError: The licence is too long, or holds what cannot be stored.

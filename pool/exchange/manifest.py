@@ -74,8 +74,8 @@ class Manifest:
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        told = {key: value for key, value in asdict(self).items() if key != "files"}
-        return {"format": FORMAT, "version": VERSION, **told, "files": [asdict(file) for file in self.files]}
+        values = {key: value for key, value in asdict(self).items() if key != "files"}
+        return {"format": FORMAT, "version": VERSION, **values, "files": [asdict(file) for file in self.files]}
 
     def as_json(self) -> str:
         """As it is written."""

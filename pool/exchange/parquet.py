@@ -57,14 +57,14 @@ def parquet_entries(handle: BinaryIO) -> Iterator[Entry]:
     environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
     handle.seek(0)
     with (
-        tempfile.TemporaryFile() as told,
-        subprocess.Popen(command, stdin=handle, stdout=subprocess.PIPE, stderr=told, env=environment) as process,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdin=handle, stdout=subprocess.PIPE, stderr=errors, env=environment) as process,
     ):
         try:
             assert process.stdout
             yield from _received(process.stdout)
             if process.wait():
-                raise InputError(_last_words(told))
+                raise InputError(_last_words(errors))
         finally:
             process.kill()
 
@@ -93,10 +93,10 @@ class _Counted:
         return line
 
 
-def _last_words(told: IO[bytes]) -> str:
-    told.seek(0)
+def _last_words(errors: IO[bytes]) -> str:
+    errors.seek(0)
     try:
-        return str(json.loads(told.read(4096))[REFUSED])
+        return str(json.loads(errors.read(4096))[REFUSED])
     except (ValueError, TypeError, KeyError):
         return "it cannot be unpacked: it is damaged, or needs more memory than its process may take"
 

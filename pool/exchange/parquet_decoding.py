@@ -1,6 +1,6 @@
 """Unpacks a foreign Parquet file in a process of its own, which may take only so much memory.
 
-A Parquet file says itself how large it is, and need not tell the truth: 2 MB may unpack to 20 GB, and a length in a
+A Parquet file states its own size, and the statement may be false: 2 MB may unpack to 20 GB, and a length in a
 page's header is allocated before it is read. So no check of the footer is enough (notes/platform.md section 5): the
 system sets the limit, and a reader that breaks takes nothing with it. Reads the file from standard input, writes a JSON
 line a row to standard output, and says on standard error why it stopped. Knows columns; judges no row.

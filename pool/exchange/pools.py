@@ -129,7 +129,7 @@ def other_pool(folder: Path) -> Iterator[OtherPool]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # In a folder that cannot be written, SQLite can read a file in WAL mode only if told that nobody else writes it.
+    # In a read-only folder SQLite reads a file in WAL mode only if the URI says that nobody writes it.
     frozen = "" if os.access(path.parent, os.W_OK) else "&immutable=1"
     connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{frozen}", uri=True, isolation_level=None)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 8 * MAX_LINE_BYTES)

@@ -151,7 +151,7 @@ def _origin(record: Mapping[str, Any], notes: Mapping[str, str]) -> Origin | Non
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**63):
         raise InputError("'seed' is not a whole number from 0 to 2^63-1")
     if (notes["model_revision"] or notes["model_precision"]) and not notes["model"]:
-        raise InputError("'model' is missing, though the row tells its revision or precision")
+        raise InputError("'model' is missing, though the row states its revision or precision")
     if kind is None:
         return None
     return Origin(

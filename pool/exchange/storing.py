@@ -34,7 +34,7 @@ class Terms:
 
     Attributes:
         name: What they come from; becomes the source of their origins, and `approve` finds them by it.
-        trust: Whether statuses, origins and panels are taken as the rows tell them.
+        trust: Whether statuses, origins and panels of the rows are accepted.
         licence: Of the rows that name none.
         embedder: What the rows' vectors must be of to be taken, which they are only with trust; None takes none.
         dimensions: Of that embedder's vectors.
@@ -169,20 +169,20 @@ def approve(database: Database, name: str, why: str = "") -> int:
             put_status(connection, persona_id, Status.ACTIVE, why or f"approved with all from {name}")
         pairs = [(persona_id, scenario_id) for persona_id, scenario_id in connection.execute(pairs_there.distinct())]
         if not pairs:
-            raise InputError(f"nothing was imported from {name!r}", "`ethos pool show ID` tells a persona's source")
+            raise InputError(f"nothing was imported from {name!r}", "`ethos pool show ID` shows a persona's source")
         for start in range(0, len(pairs), BATCH):
             changed |= {persona_id for persona_id, _ in _link(connection, pairs[start : start + BATCH])}
     return len(changed)
 
 
 def _claim(name: str, origin: Origin | None) -> str:
-    """A source's name, and what it says of how a persona came to be: kept as told, since nobody here knows."""
+    """Return a source's name with its own, unverified statement of the persona's origin."""
     if origin is None:
         return name
     model = f"by {origin.model.name}" if origin.model else ""
     prompts = f"with {origin.prompt_set}" if origin.prompt_set else ""
-    told = ", ".join(part for part in (f"{origin.kind} {model}".strip(), prompts, origin.source) if part)
-    return f"{name}: {told}"
+    claim = ", ".join(part for part in (f"{origin.kind} {model}".strip(), prompts, origin.source) if part)
+    return f"{name}: {claim}"
 
 
 def _insert(connection: Connection, table: type[schema.Base], rows: Iterable[dict[str, Any]]) -> int:

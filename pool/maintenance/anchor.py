@@ -24,7 +24,7 @@ def anchor(connection: Connection) -> str:
     return f"{row.seq}:{row.link}" if row else f"0:{START}"
 
 
-def departures(connection: Connection, told: str) -> list[Fault]:
+def departures(connection: Connection, anchor: str) -> list[Fault]:
     """Whether the ledger went on from an anchor; nothing if it did.
 
     Only a ledger without faults of its own shows by this that its past is the same.
@@ -32,9 +32,9 @@ def departures(connection: Connection, told: str) -> list[Fault]:
     Raises:
         InputError: It is no anchor.
     """
-    match = _ANCHOR.fullmatch(told.strip())
+    match = _ANCHOR.fullmatch(anchor.strip())
     if match is None:
-        raise InputError(f"{told[:80]!r} is no anchor", "give it as `ethos audit verify` printed it: NUMBER:LINK")
+        raise InputError(f"{anchor[:80]!r} is no anchor", "give it as `ethos audit verify` printed it: NUMBER:LINK")
     seq, link = int(match[1]), match[2]
     held = connection.exec_driver_sql("SELECT link FROM ledger WHERE seq = ?", (seq,)).scalar() if seq else START
     if held == link:

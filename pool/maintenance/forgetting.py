@@ -131,8 +131,8 @@ class _Forgetting:
         self._spellings = sorted(plain | escaped)
         # Where a text stands by itself: a whole line, after a label, in a fence or in quotation marks. As a part of
         # other words it is somebody else's question.
-        told = "|".join(map(re.escape, plain))
-        self._whole = re.compile(rf'(?:^|(?<=[“"\n>])|(?<=: ))(?:{told})(?=$|[”"\n]|</data-)')
+        alternatives = "|".join(map(re.escape, plain))
+        self._whole = re.compile(rf'(?:^|(?<=[“"\n>])|(?<=: ))(?:{alternatives})(?=$|[”"\n]|</data-)')
 
     def run(self, with_personas: bool) -> dict[str, Any]:
         """Forget; what `Forgotten` counts."""

@@ -2,7 +2,7 @@
 
 The words are in a file of their own, derived from SQL: before a search it takes in what the ledger notes beyond its
 mark, and it is made anew when it cannot be trusted. It holds words and places, not texts. Knows the tables; a hit is
-told by id, with an excerpt.
+named by id, with an excerpt.
 """
 
 from __future__ import annotations
@@ -223,12 +223,12 @@ def _search(database: Database, match: str, wanted: Filter, limit: int) -> list[
 
 
 def _excerpts(bodies: list[str], match: str) -> list[str]:
-    """The words around what matches: FTS tells them of texts it holds, so it is lent these few."""
+    """Return excerpts around the matches; FTS makes them only of indexed texts, so these few are indexed in memory."""
     with closing(sqlite3.connect(":memory:")) as memory:
         memory.execute(f"CREATE VIRTUAL TABLE words USING {_WORDS.format('')}")
         memory.executemany("INSERT INTO words (rowid, body) VALUES (?, ?)", enumerate(bodies, start=1))
-        told = "SELECT rowid, snippet(words, 0, '[', ']', '…', 16) FROM words WHERE words MATCH ?"
-        excerpts = dict(memory.execute(told, (match,)))
+        excerpt = "SELECT rowid, snippet(words, 0, '[', ']', '…', 16) FROM words WHERE words MATCH ?"
+        excerpts = dict(memory.execute(excerpt, (match,)))
     return [" ".join(excerpts.get(number, "").split()) for number in range(1, len(bodies) + 1)]
 
 

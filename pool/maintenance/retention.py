@@ -61,7 +61,7 @@ def purge(database: Database, before: str, dry_run: bool) -> Purged:
     Args:
         database: The pool's.
         before: UTC, ISO 8601.
-        dry_run: Whether only to tell what would go.
+        dry_run: Whether only to report what would be deleted.
 
     Raises:
         PoolError: The rows are deleted, but the log could not be emptied.

@@ -1,7 +1,7 @@
 """Looks a pool over: is everything as it was written, and does the index say what the tables say?
 
-Ties the database, the ledger, the vectors and the index together; mends only what can be derived again. What was
-written and is no more as it was cannot be mended here: a backup can be put back.
+Ties the database, the ledger, the vectors and the index together; repairs only what can be derived again. What was
+written and is no more as it was cannot be repaired here: restore a backup.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Check:
         name: What.
         faults: What is wrong, the first `SHOWN` of it; empty if nothing.
         count: How much is wrong in all.
-        mend: The next step.
-        mended: Whether it was put right.
+        fix: The next step.
+        repaired: Whether it was put right.
     """
 
     name: str
     faults: tuple[str, ...] = ()
     count: int = 0
-    mend: str = ""
-    mended: bool = False
+    fix: str = ""
+    repaired: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -56,8 +56,8 @@ class Check:
             "ok": not self.count,
             "faults": list(self.faults),
             "count": self.count,
-            "mend": self.mend,
-            "mended": self.mended,
+            "fix": self.fix,
+            "repaired": self.repaired,
         }
 
 
@@ -81,8 +81,8 @@ def verify(database: Database, embedder: Embedder, repair: bool) -> Iterator[Che
     unfit = [*unfit_vectors(database), *_strange_vectors(database, embedder)]
     if repair and unfit:
         VectorStore(database).delete(unfit)
-    mend = "deleted; made again when needed" if repair else again
-    yield _check("vectors", mend, [f"the vector of the text {text}" for _, text in unfit], repair)
+    fix = "deleted; made again when needed" if repair else again
+    yield _check("vectors", fix, [f"the vector of the text {text}" for _, text in unfit], repair)
     snapshots = Snapshots(database.folder, embedder.identity.id)
     # An index that is built makes vectors that are missing, and here nothing is to be written unless asked.
     wrong = (
@@ -90,11 +90,11 @@ def verify(database: Database, embedder: Embedder, repair: bool) -> Iterator[Che
     )
     if repair and wrong:
         snapshots.delete()
-    yield _check("index", mend, wrong, repair)
+    yield _check("index", fix, wrong, repair)
 
 
-def _check(name: str, mend: str, faults: list[str], mended: bool = False) -> Check:
-    return Check(name, tuple(faults[:SHOWN]), len(faults), mend if faults else "", bool(faults) and mended)
+def _check(name: str, fix: str, faults: list[str], repaired: bool = False) -> Check:
+    return Check(name, tuple(faults[:SHOWN]), len(faults), fix if faults else "", bool(faults) and repaired)
 
 
 def _pages(database: Database) -> list[str]:

@@ -118,7 +118,7 @@ def required_coverage(trials: Sequence[Trial], target: Target) -> float:
     estimates alone.
 
     Returns:
-        The demand, 0..1; `NEVER` if the strictest fails already, or there are too few trials to tell.
+        The demand, 0..1; `NEVER` if the strictest fails already, or there are too few trials.
     """
     from scipy.stats import binom  # late: half a second
 

@@ -13,11 +13,11 @@ from ethos.pool.retrieval.index import Neighbourhood
 from ethos.pool.retrieval.selection import Chosen
 from ethos.pool.storage.personas import Store
 
-MOST_TOLD = 24  # candidates whose fate is told: those that a reader would ask about
+MOST_EXPLAINED = 24  # candidates whose outcome is reported
 _CORE_VALUE, _RIGHT_DUTY = ATTRIBUTES.index("core_value"), ATTRIBUTES.index("right_duty")
 
 
-class Telling:
+class Explanation:
     """Puts a choice into words: all texts it needs are read at once.
 
     Args:
@@ -36,8 +36,8 @@ class Telling:
             for duty, value in enumerate(around.candidates.values[one.row].tolist())
         }
         rows = {one.row for one in chosen} | {one.displaced for one in chosen if one.displaced is not None}
-        told = {*values, *(row for one in chosen for row, _ in one.adds)}
-        people = {around.persona_ids[row] for row in rows} | {self._holder(row)[0] for row in told}
+        shown = {*values, *(row for one in chosen for row, _ in one.adds)}
+        people = {around.persona_ids[row] for row in rows} | {self._holder(row)[0] for row in shown}
         made_for = {around.scenario_ids[one.row] for one in chosen}
         self._texts, self._situations = store.texts(decoded(people), decoded(made_for))
 
@@ -91,7 +91,7 @@ def fates(
         threshold: Relevance from which a candidate may be chosen.
     """
     ranks = {one.row: rank for rank, one in enumerate(stay, start=1)}
-    rows = sorted({*range(min(MOST_TOLD, len(around.candidates))), *(one.row for one in chosen)})
+    rows = sorted({*range(min(MOST_EXPLAINED, len(around.candidates))), *(one.row for one in chosen)})
     weak = {one.row for one in chosen} - ranks.keys()
     slots = around.candidates.slots
     repeats = (slots[rows][:, None] == slots[list(ranks)]).any(axis=1).tolist()  # (rows, attributes)

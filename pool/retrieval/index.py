@@ -29,7 +29,7 @@ from ethos.pool.storage.personas import Store
 from ethos.pool.storage.values import Position
 
 NEIGHBOURS = 100
-# Where scenarios lie dense, fewer neighbours tell as much of the values at stake (benchmarks/panel.py: .723 of them
+# Where scenarios lie dense, fewer neighbours show as much of the values at stake (benchmarks/panel.py: .723 of them
 # covered instead of .728, but .379 instead of .401 in the starter pool), and cost half the time.
 DENSE, DENSE_NEIGHBOURS = 1_000, 40
 SNAPSHOT = 5_000  # changes from which on a snapshot is worth writing: SQL gives some 40,000 a second
@@ -94,7 +94,7 @@ class ScenarioIndex:
         self._snapshots = snapshots
         self._clear()
         self._asked = lru_cache(REMEMBERED)(self._vector_of)
-        self.encoding_seconds = 0.0  # spent in the encoder so far, to tell it from the search
+        self.encoding_seconds = 0.0  # seconds spent in the encoder so far, apart from the search
 
     def nearest(self, situation: str, without: str = "") -> Neighbourhood:
         """What the pool holds around a situation; empty for an empty pool.
@@ -110,7 +110,7 @@ class ScenarioIndex:
 
     @property
     def neighbours(self) -> int:
-        """How many of the nearest scenarios tell which values are at stake."""
+        """Return how many of the nearest scenarios estimate the values at stake."""
         return NEIGHBOURS if len(self._scenarios.links) < DENSE else DENSE_NEIGHBOURS
 
     @property

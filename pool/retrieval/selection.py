@@ -18,7 +18,7 @@ from ethos.persona import ATTRIBUTES
 from ethos.text.cleaning import fold, short_digest
 
 COVERED = 0.7  # cosine from which two value texts count as the same value (design.md section 6)
-TOLD = 3  # values that a choice is said to add
+MOST_ADDED = 3  # values that a choice is said to add
 TARGETS = 96  # values that are looked at, those most at stake first; the rest hold next to nothing
 
 
@@ -67,10 +67,10 @@ class Chosen:
     """A candidate that was chosen, and why.
 
     Attributes:
-        row: Which of the candidates.
+        row: Its row among the candidates.
         gain: Share of the estimated values that it covers and those chosen before it do not, 0..1.
-        adds: Rows of the values it newly covers with what is at stake in each, the greatest `TOLD` of them, in order.
-        displaced: The most relevant candidate that had to stand back for it; None if it was itself the most relevant.
+        adds: Rows of the values it newly covers, each with its stake; the `MOST_ADDED` greatest, in order.
+        displaced: The most relevant candidate that it displaced; None if it was itself the most relevant.
         clash: The attribute in which the displaced repeats one chosen before; empty if it would only have added less.
     """
 
@@ -157,8 +157,8 @@ class _Cover:
         """A choice with its reasons, against those chosen before it and what they left uncovered."""
         [new] = (self.covers[best] & (left > 0)).nonzero()
         gain = float(self.stakes[new].sum())
-        told = new[:TOLD]  # targets fall by stake
-        adds = tuple(zip(self.targets[told].tolist(), self.stakes[told].tolist(), strict=True))
+        added = new[:MOST_ADDED]  # targets fall by stake
+        adds = tuple(zip(self.targets[added].tolist(), self.stakes[added].tolist(), strict=True))
         # Relevances fall: those above the chosen one's come first.
         nearer = range(int(self.falling.searchsorted(self.falling[best])))
         passed = next((i for i in nearer if i not in rows), None)

@@ -52,19 +52,22 @@ class Snapshots:
         try:
             if not manifest.exists():
                 return None
-            told = json.loads(manifest.read_text(encoding="utf-8"))
-            if (told["format"], told["embedder"]) != (FORMAT, self._embedder):
+            manifest_values = json.loads(manifest.read_text(encoding="utf-8"))
+            if (manifest_values["format"], manifest_values["embedder"]) != (FORMAT, self._embedder):
                 return None
-            if not _FILE.fullmatch(told["file"]):
-                raise ValueError(f"{told['file']!r} is no name of a snapshot")
-            path = self._folder / told["file"]
+            if not _FILE.fullmatch(manifest_values["file"]):
+                raise ValueError(f"{manifest_values['file']!r} is no name of a snapshot")
+            path = self._folder / manifest_values["file"]
             if path.is_symlink():
-                raise ValueError(f"{told['file']} is a link")
+                raise ValueError(f"{manifest_values['file']} is a link")
             content = path.read_bytes()
-            if (len(content), hashlib.sha256(content).hexdigest()) != (told["size"], told["sha256"]):
-                raise ValueError(f"{told['file']} is not as it was written")
+            if (len(content), hashlib.sha256(content).hexdigest()) != (
+                manifest_values["size"],
+                manifest_values["sha256"],
+            ):
+                raise ValueError(f"{manifest_values['file']} is not as it was written")
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                return Position(**told["position"]), dict(arrays)
+                return Position(**manifest_values["position"]), dict(arrays)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             _log.warning("the index is built anew, since its snapshot cannot be used: %s", error)
             return None
@@ -90,7 +93,7 @@ class Snapshots:
         np.savez(buffer, allow_pickle=False, **arrays)
         content = buffer.getvalue()
         name = f"arrays-{position.change}-{secrets.token_hex(4)}.npz"
-        told = {
+        manifest_values = {
             "format": FORMAT,
             "embedder": self._embedder,
             "position": asdict(position),
@@ -99,7 +102,7 @@ class Snapshots:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         _put(self._folder / name, content)
-        _put(self._folder / MANIFEST, json.dumps(told, indent=2).encode("utf-8"))
+        _put(self._folder / MANIFEST, json.dumps(manifest_values, indent=2).encode("utf-8"))
         for path in self._folder.iterdir():
             if path.name not in {name, MANIFEST, "lock"}:
                 path.unlink(missing_ok=True)

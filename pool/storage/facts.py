@@ -43,8 +43,8 @@ class Facts:
 
 def remembered(database: Database) -> EmbedderIdentity | None:
     """The embedder that the pool was last re-encoded with; None if it never was."""
-    told = Facts(database).get(EMBEDDER)
-    return None if told is None else EmbedderIdentity(**told)
+    stored = Facts(database).get(EMBEDDER)
+    return None if stored is None else EmbedderIdentity(**stored)
 
 
 def embedder_name(folder: Path) -> str:
@@ -53,10 +53,10 @@ def embedder_name(folder: Path) -> str:
         return MINILM
     database = Database(folder)
     try:
-        told = remembered(database)
+        stored = remembered(database)
     finally:
         database.close()
-    return told.name if told else MINILM
+    return stored.name if stored else MINILM
 
 
 def check_embedder(database: Database, identity: EmbedderIdentity) -> None:
@@ -65,10 +65,10 @@ def check_embedder(database: Database, identity: EmbedderIdentity) -> None:
     Raises:
         ConfigurationError: The pool was re-encoded with another one.
     """
-    told = remembered(database)
-    if told and told.id != identity.id:
-        other = f"{identity.name} has other weights" if told.name == identity.name else f"{identity.name} was named"
+    stored = remembered(database)
+    if stored and stored.id != identity.id:
+        other = f"{identity.name} has other weights" if stored.name == identity.name else f"{identity.name} was named"
         raise ConfigurationError(
-            f"the pool {database.folder} is encoded with {told.name}, but {other}",
+            f"the pool {database.folder} is encoded with {stored.name}, but {other}",
             f"leave --embedder out, or change the pool's: ethos pool reembed {identity.name}",
         )

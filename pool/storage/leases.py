@@ -57,7 +57,7 @@ class Leases:
 
         Args:
             keys: What is wanted.
-            done: Whether a key needs no work, as far as the pool tells.
+            done: Whether a key needs no work, as far as the pool shows.
             work: Works on keys that are free and not done; may be called several times, never twice with a key.
 
         Raises:
@@ -82,7 +82,7 @@ class Leases:
 
     @contextmanager
     def holding(self) -> Iterator[Held]:
-        """What one owner takes in the block is its own, and renewed, until it gives it back or the block ends."""
+        """Keep what one owner acquires in the block, renewed, until it is released or the block ends."""
         held = Held(self._database, self._seconds)
         try:
             yield held

@@ -68,7 +68,7 @@ class Record:
         return self._content is Content.FULL
 
     def scenario(self, scenario: Scenario) -> Scenario:
-        """A scenario as the record keeps it; where texts are withheld, options are told by their letters alone."""
+        """Return a scenario as the record keeps it; where texts are withheld, options keep only their letters."""
         if self.keeps_texts:
             return scenario
         attribute = scenario.attribute
@@ -216,16 +216,16 @@ class Record:
         columns = (schema.AnswerRow.version, schema.AnswerRow.request, schema.AnswerRow.record)
         with self._database.read() as connection:
             row = connection.execute(select(*columns).where(schema.AnswerRow.id == answer_id)).mappings().one()
-            told = row["record"].get("candidates")
+            candidates = row["record"].get("candidates")
             people = select(schema.PersonaRow.id, schema.PersonaRow.name).where(
-                schema.PersonaRow.id.in_([one["persona_id"] for one in told or ()])
+                schema.PersonaRow.id.in_([one["persona_id"] for one in candidates or ()])
             )
             names = {row.id: row.name for row in connection.execute(people)}
         return {
             "version": row["version"],
             "request": row["request"],
             "embedder": row["record"].get("embedder"),
-            "candidates": told and [{**one, "name": names.get(one["persona_id"], "")} for one in told],
+            "candidates": candidates and [{**one, "name": names.get(one["persona_id"], "")} for one in candidates],
         }
 
     def answers(self, limit: int, persona_id: str | None = None) -> list[dict[str, Any]]:

@@ -195,7 +195,7 @@ def test_an_unknown_id_is_told_with_where_to_find_one(ethos: Ethos, tmp_path: Pa
     for unknown in ("f" * 32, "zz", ""):
         refused = run(tmp_path / "pool", "audit", command[0], unknown, *command[1:])
         assert (refused.exit_code, refused.stdout) == (1, "")
-        assert refused.stderr.count("Error: ") == refused.stderr.count("To mend it: ") == 1
+        assert refused.stderr.count("Error: ") == refused.stderr.count("Fix: ") == 1
 
 
 def test_influences_that_were_found_later_are_part_of_it(ethos: Ethos) -> None:

@@ -37,7 +37,7 @@ from ethos.llm.engine.packed import PackedLinear, pack
 from ethos.llm.engine.reader import Reader
 from ethos.llm.engine.reading import Reading
 from ethos.llm.engine.shared_prefix import StemCache
-from ethos.llm.streaming import Telling
+from ethos.llm.streaming import Streamer
 from ethos.llm.weights import SMOLLM2, language_model_weights
 from ethos.text.option_letters import letters
 
@@ -209,7 +209,7 @@ def test_a_scripted_model_streams_its_text_too() -> None:
 
 def test_a_telling_waits_for_whole_characters_and_for_what_follows_space() -> None:
     told: list[str] = []
-    telling = Telling(told.append)
+    telling = Streamer(told.append)
     for text in (" ", " a", " a \ufffd", " a \U0001f642", " a \U0001f642\n"):
         telling.grow(text)
     telling.end("a \U0001f642")

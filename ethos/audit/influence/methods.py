@@ -99,7 +99,7 @@ def influences(record: Record, answer: Answer) -> list[Attribution]:
 
 
 def agreement(found: Sequence[Attribution]) -> list[dict[str, Any]]:
-    """Spearman's rank correlation between the methods, -1..1; None where a method tells no two personas apart."""
+    """Spearman's rank correlation between the methods, -1..1; None where a method gives all personas the same value."""
     return [
         {"methods": [one.method, other.method], "spearman": _spearman(one.influences, other.influences)}
         for one, other in combinations(found, 2)

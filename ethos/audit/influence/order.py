@@ -62,14 +62,14 @@ def option_order(case: Case, model: LanguageModel) -> Effect:
     read = [call.reading.probabilities for call in calls if isinstance(call, ReadingCall)]
     each = len(asked[0])
     # (rotations, comments or 1, options), the options in their own order again.
-    told = np.array([[_unrotated(row, by) for row in read[by * each : (by + 1) * each]] for by in range(count)])
+    unrotated = np.array([[_unrotated(row, by) for row in read[by * each : (by + 1) * each]] for by in range(count)])
     weights = case.outcome.weights if case.mode is Mode.DISTRIBUTIONAL else (1.0,)
-    wholes = [weighted_mean(rotation, weights) for rotation in told]
+    wholes = [weighted_mean(rotation, weights) for rotation in unrotated]
     winners = [letters(count)[int(np.argmax(whole))] for whole in wholes]
     by_letter = np.mean([np.roll(whole, -by) for by, whole in enumerate(wholes)], axis=0)
     influences: tuple[float | None, ...] = (None,) * len(case.task.comments)
     if case.mode is Mode.DISTRIBUTIONAL:
-        influences = leave_one_out(told.mean(axis=0).tolist(), weights)
+        influences = leave_one_out(unrotated.mean(axis=0).tolist(), weights)
     details = {
         "choice": case.outcome.choice,
         "choice_in_rotations": winners,

@@ -50,7 +50,7 @@ class Variant:
 
     @property
     def option(self) -> str:
-        """How `ethos eval run` is told: ``--k 3``."""
+        """Return the options of `ethos eval run`: ``--k 3``."""
         [(name, value)] = self.settings.items()
         written = ",".join(value) if isinstance(value, tuple) else str(value)
         return f"--{name.replace('_', '-')} {written}"

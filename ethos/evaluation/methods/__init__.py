@@ -47,7 +47,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MethodSettings:
-    """What methods are told beside the main model.
+    """Settings of the methods beside the main model.
 
     Attributes:
         comment_model: Writes the comments of Ethos' personas; the main model when empty.
@@ -56,7 +56,8 @@ class MethodSettings:
         personas: Where that method's personas may come from: ``auto`` invents what the pool lacks, ``pool`` never does.
         prompts: The prompt set of ``ethos-pool``; the fresh methods are named after theirs.
         k: Personas in a panel.
-        attributes: What the comment model is told of a persona; all six, or fewer for the paper's ablation (Table 19).
+        attributes: The persona attributes that the comment model sees; fewer than six for the paper's ablation
+            (Table 19).
         threshold: Relevance from which a pool persona is kept, cosine.
         embedder: Encodes scenarios and values; the pool's own when empty.
         communities: Community models by set (``perspectives``, ``cultures``, ``mixed``) and community.
@@ -87,7 +88,7 @@ class Workshop:
 
     Attributes:
         model: Name of the main model.
-        settings: Everything else it is told.
+        settings: All other settings.
         folder: The run's own, in which Ethos keeps its record.
         open: Opens a model by name; the same name gives the same model.
     """

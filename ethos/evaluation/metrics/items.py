@@ -95,7 +95,7 @@ def options_sheet(task: Task, read: Sequence[tuple[Item, Chosen]]) -> Sheet:
     """The metrics of a question with options.
 
     Args:
-        task: The whole file; which groups disagree is told from its gold.
+        task: The whole file; its gold shows which groups disagree.
         read: The items with what was chosen.
     """
     if task.name is TaskName.STEERABLE_VALUES:

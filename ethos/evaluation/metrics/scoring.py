@@ -6,7 +6,7 @@ Never scored as something: the mean is over the items that have a prediction whi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,38 @@ class Judges:
     progress: Progress = lambda done, total: None
 
 
+@dataclass
+class _Sorted:
+    """Predictions by what can be scored: texts and readable choices, missing, failed and unreadable ones."""
+
+    answered: list[tuple[Item, Prediction]] = field(default_factory=list)
+    read: list[tuple[Item, Chosen]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def _sort(task: Task, predictions: Predictions) -> _Sorted:
+    found = _Sorted()
+    for item in task.items:
+        said = predictions.get(item.id)
+        if isinstance(said, EthosError):
+            found.failed[item.id] = said.message
+        elif said is None or _silent(said):
+            found.missing.append(item.id)
+        elif task.name.mode is Mode.OVERTON:
+            found.answered.append((item, said))
+        else:
+            try:
+                found.read.append((item, chosen(item, said, task.name)))
+            except EthosError as error:
+                found.unreadable[item.id] = error.message
+    known = {item.id for item in task.items}
+    outside = {name: said.message for name, said in predictions.items() if isinstance(said, EthosError)}
+    found.failed |= {name: why for name, why in outside.items() if name not in known}
+    return found
+
+
 def score(
     task: Task,
     predictions: Predictions,
@@ -141,25 +173,8 @@ def score(
     Raises:
         ConfigurationError: The entailment model cannot be loaded.
     """
-    missing, failed, unreadable = [], dict[str, str](), dict[str, str]()
-    answered: list[tuple[Item, Prediction]] = []
-    read: list[tuple[Item, Chosen]] = []
-    for item in task.items:
-        said = predictions.get(item.id)
-        if isinstance(said, EthosError):
-            failed[item.id] = said.message
-        elif said is None or _silent(said):
-            missing.append(item.id)
-        elif task.name.mode is Mode.OVERTON:
-            answered.append((item, said))
-        else:
-            try:
-                read.append((item, chosen(item, said, task.name)))
-            except EthosError as error:
-                unreadable[item.id] = error.message
-    there = {item.id for item in task.items}
-    outside = {name: said.message for name, said in predictions.items() if isinstance(said, EthosError)}
-    failed |= {name: why for name, why in outside.items() if name not in there}
+    kinds = _sort(task, predictions)
+    answered, read, failed = kinds.answered, kinds.read, kinds.failed
     if task.name.mode is Mode.OVERTON:
         sheet = overton_sheet(answered, judges.nli, judges.embedder, judges.progress)
     else:
@@ -175,11 +190,11 @@ def score(
         method=method,
         model=model,
         source=source or task.source,
-        items=len(there | failed.keys()),
+        items=len({item.id for item in task.items} | failed.keys()),
         scored=len(answered) + len(read),
-        missing=tuple(missing),
+        missing=tuple(kinds.missing),
         failed=failed,
-        unreadable=unreadable,
+        unreadable=kinds.unreadable,
         values=values,
         strata=_strata(task, sheet),
         per_item=sheet.values,
@@ -226,7 +241,7 @@ def score_file(
         gold: The task's file; where it is not given, the gold is read from the results' own rows.
         name: Which task; told from the files where it is not given.
         judges: For Overton.
-        whole: The task that the results are a sample of, for what is told from all its gold: on which questions groups
+        whole: The task that the results are a sample of, for what only all its gold shows: on which questions groups
             disagree, and what a majority says.
 
     Raises:

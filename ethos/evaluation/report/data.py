@@ -30,7 +30,7 @@ from ethos.pipeline.scenario_files import read_rows
 
 POOL_SIZE = "pool_size.json"
 _ALONE = (
-    "the task's own file cannot be read, so that rows without a model, and what groups disagree on, are told from the "
+    "the task's own file cannot be read, so that rows without a model, and what groups disagree on, are taken from the "
     "items of the run alone"
 )
 
@@ -169,7 +169,7 @@ def gather(folder: Path, judges: Judges, progress: Callable[[str], None]) -> Run
             raise InputError(
                 f"{folder} holds nothing to score: all {sum(len(each.failures) for each in run.unanswered)} items "
                 f"failed; the first, by {one.label}: {next(iter(one.failures.values()), '')[:200]}",
-                "mend the cause, and run the same command again: failed items are tried again",
+                "fix the cause and run the same command again: failed items are tried again",
             )
         why = "; ".join(f"{name}: {reason}" for name, reason in list(run.unread.items())[:3])
         raise InputError(

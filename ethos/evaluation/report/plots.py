@@ -145,7 +145,7 @@ def _svg(figure: Any, salt: str) -> str:
 
 
 def _plain_text(figure: Any) -> None:
-    """`text.parse_math` is looked at when a text is made, so texts that were made before are told one by one."""
+    """Matplotlib reads `text.parse_math` when a text is made, so texts made before are set one by one."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):

@@ -40,7 +40,7 @@ from ethos.evaluation.report.plots import length_plot, scores_plot
 from ethos.evaluation.tasks.task import TaskName
 
 _MOST_LENGTH = 6  # methods in the plot of lengths that can still be told apart
-_MOST_PAIRS = 15  # of one model; beyond, only pairs with Ethos are told
+_MOST_PAIRS = 15  # of one model; beyond, only pairs with Ethos are shown
 _NONE = Estimate(0, None)
 
 

@@ -36,7 +36,7 @@ class Judging:
 
     Attributes:
         judges: Names of models.
-        method: Whose wins are told.
+        method: The method whose wins are counted.
         against: The other methods.
         limit: Pairs of each.
     """
@@ -74,7 +74,7 @@ class Configuration:
         seed: Of the run.
         nli: Entailment model for value coverage; empty for none.
         first: By task, how many of its file's first items are asked; all of the others'.
-        settings: What methods are told, by the names of `MethodSettings`.
+        settings: Settings of the methods, by the names of `MethodSettings`.
         communities: Community models by set and community.
         grid: Which ablation; empty for one plain run.
         variants: Values of the grid that are run; empty for all.
@@ -262,7 +262,7 @@ def _check(given: Mapping[str, Any], where: str) -> None:
     error = best_match(Draft202012Validator(_schema()).iter_errors(given))
     if error is not None:
         place = ".".join(str(part) for part in error.absolute_path)
-        raise ConfigurationError(f"{where}: {f'{place}: ' if place else ''}{error.message}", "mend the file")
+        raise ConfigurationError(f"{where}: {f'{place}: ' if place else ''}{error.message}", "fix the file")
 
 
 def _method_settings(given: Mapping[str, Any]) -> MethodSettings:

@@ -54,7 +54,7 @@ class Plan:
         models: Names of main models; all of one model's work is done before the next is opened.
         folder: Where to.
         seed: An item's own seeds depend on it and on its scenario alone.
-        settings: What methods are told.
+        settings: Settings of the methods.
         permute_options: Whether every item is asked with its options in another order.
     """
 

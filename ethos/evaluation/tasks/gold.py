@@ -1,6 +1,6 @@
 """Reads the gold of one row: values with explanations, a label, or a distribution.
 
-What can be mended without guessing is, with a note; what cannot raises an `InputError` that says why.
+Faults that can be repaired without guessing are repaired, with a note; others raise an `InputError`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Item:
         values: Gold of an Overton item; empty in other tasks.
         label: Gold of a steerable value item, an index into the scenario's options; None in other tasks.
         distribution: Gold of the other three tasks, one share an option, summing to 1; empty elsewhere.
-        stratum: MoralChoice's ambiguity class: scores are told apart by it, and models never see it. Else empty.
+        stratum: MoralChoice's ambiguity class: scores are split by it, and models never see it. Else empty.
         row: The row as its file has it.
     """
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from ethos.errors import EthosError
 from ethos.llm import Completion, Message, ModelIdentity, OptionReading, Request, plain_schema
 from ethos.llm.backends.connection import Connection, Reply
-from ethos.llm.streaming import OnText, Telling
+from ethos.llm.streaming import OnText, Streamer
 from ethos.text.option_letters import gather
 
 TOP_LOGPROBS = 20  # the most that OpenAI allows
@@ -72,7 +72,7 @@ class EndpointModel:
 
     @property
     def identity(self) -> ModelIdentity:
-        """Name at the server, and the server's origin; what it loads under that name it does not tell."""
+        """Name at the server, and the server's origin; the server does not report what it loads under that name."""
         return ModelIdentity(f"openai:{self._name}", self._connection.origin)
 
     def close(self) -> None:
@@ -94,15 +94,15 @@ class EndpointModel:
         return [replace(completion, seconds=seconds) for completion in completions]
 
     def stream(self, request: Request, on_text: OnText) -> Completion:
-        """Write one request, telling its text as the server sends it; a server that cannot, sends it whole.
+        """Write one request, streaming its text as the server sends it; a server that cannot stream sends it whole.
 
         Raises:
-            ModelError: As `generate`, also after pieces were told.
+            ModelError: As `generate`, also after pieces were passed on.
             ConfigurationError: As `generate`.
         """
         started = time.perf_counter()
         self._know_server()
-        telling = Telling(on_text)
+        streamer = Streamer(on_text)
         text: str | None = None
         reason: str | None = None
         usage: object = None
@@ -116,7 +116,7 @@ class EndpointModel:
                         break
                     case {"choices": [{"delta": {"content": str(piece)}}, *_]}:
                         text = (text or "") + piece
-                        telling.grow(text)
+                        streamer.grow(text)
                 match event.value:
                     case {"choices": [{"finish_reason": str(ended)}, *_]}:
                         reason = ended
@@ -128,13 +128,13 @@ class EndpointModel:
                 whole = {"choices": [{"message": {"content": text}, "finish_reason": reason}], "usage": usage}
                 reply = Reply(whole, json.dumps(whole))
         completion = self._completion(reply)
-        telling.end(completion.text)
+        streamer.end(completion.text)
         return replace(completion, seconds=time.perf_counter() - started)
 
     def option_probabilities(
         self, prompts: Sequence[tuple[Message, ...]], labels: Sequence[str]
     ) -> list[OptionReading]:
-        """Read labels from the likeliest next tokens, of which a server tells 20 at most; others count as 0.
+        """Read labels from the likeliest next tokens, of which a server reports 20 at most; others count as 0.
 
         Raises:
             UnreadableReply: After some prompt no label is among those tokens.
@@ -234,7 +234,7 @@ class EndpointModel:
         return probabilities
 
     def _usage(self, reply: Reply) -> tuple[int, int]:
-        """Tokens read and written; zeros where the server does not tell."""
+        """Tokens read and written; zeros where the server does not report them."""
         match reply.value:
             case {"usage": {"prompt_tokens": int(read), "completion_tokens": int(written)}}:
                 return read, written

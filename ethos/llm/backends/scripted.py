@@ -49,7 +49,7 @@ class ScriptedModel:
         return [self._complete(request) for request in requests]
 
     def stream(self, request: Request, on_text: OnText) -> Completion:
-        """One reply, told word by word."""
+        """Stream one reply word by word."""
         [completion] = self.generate([request])
         for piece in re.findall(r"\s*\S+|\s+$", completion.text):
             on_text(piece)

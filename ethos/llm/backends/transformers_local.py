@@ -27,7 +27,7 @@ from ethos.llm.engine.reader import Reader
 from ethos.llm.engine.reading import Reading
 from ethos.llm.library_output import quietly
 from ethos.llm.steering import Endings, Grammars, Steering
-from ethos.llm.streaming import OnText, Telling
+from ethos.llm.streaming import OnText, Streamer
 from ethos.llm.weights import Weights, language_model_weights
 from ethos.text.option_letters import gather, label_of
 
@@ -105,15 +105,15 @@ class LocalModel:
         return self._completions(requests, None)
 
     def stream(self, request: Request, on_text: OnText) -> Completion:
-        """Write one request as `generate` does, telling its text piece by piece; joined, they are the text.
+        """Write one request as `generate` does, streaming its text piece by piece; joined, they are the text.
 
         Raises:
             ModelError: As `generate`.
             ConfigurationError: As `generate`.
         """
-        telling = Telling(on_text)
-        [completion] = self._completions([request], lambda ids: telling.grow(self._text(ids)))
-        telling.end(completion.text)
+        streamer = Streamer(on_text)
+        [completion] = self._completions([request], lambda ids: streamer.grow(self._text(ids)))
+        streamer.end(completion.text)
         return completion
 
     def _completions(self, requests: Sequence[Request], watch: _Watch | None) -> list[Completion]:
@@ -260,8 +260,8 @@ class LocalModel:
         for row, text in enumerate(texts):
             # The first token is foretold where the prompt ends; padding stands between that and a shorter text.
             places = [0, *range(width - len(text) + 1, width)][: len(text)]
-            told = torch.log_softmax(logits[row, places].float(), dim=-1)
-            scores.append(float(told.gather(1, torch.tensor(text, device=told.device)[:, None]).sum()))
+            logs = torch.log_softmax(logits[row, places].float(), dim=-1)
+            scores.append(float(logs.gather(1, torch.tensor(text, device=logs.device)[:, None]).sum()))
         return scores
 
     def _reading(

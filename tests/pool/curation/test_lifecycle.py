@@ -247,7 +247,7 @@ def test_an_id_that_is_none_ends_in_one_line_and_changes_nobody(
     pool.add(VACCINE, THREE, CURATED)
     result = run("pool", verb, NURSE.id, "no-such-id", "--json")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == ("Error: 'no-such-id' is the start of no persona id. To mend it: see `ethos pool list`.\n")
+    assert result.stderr == ("Error: 'no-such-id' is the start of no persona id. Fix: see `ethos pool list`.\n")
     assert reasons(pool, NURSE) == []
 
 

@@ -177,7 +177,7 @@ def test_three_personas_of_one_theme_overlap(embedder: Embedder, values: list[tu
     assert found.kind is Kind.THEMATIC_OVERLAP
     assert set(found.persona_ids) == {persona.id for persona in three}
     assert found.message.startswith("3 of 4 personas stand for one theme: “")
-    assert found.mend == f"ethos pool retire {found.persona_ids[1][:12]} {found.persona_ids[2][:12]}"
+    assert found.fix == f"ethos pool retire {found.persona_ids[1][:12]} {found.persona_ids[2][:12]}"
 
 
 @pytest.mark.parametrize(
@@ -368,14 +368,14 @@ def test_findings_exit_with_4_and_say_how_to_mend_them(tmp_path: Path, embedder:
             "persona_ids": [torn.id],
             "message": "core value “Honesty” against right/duty “Duty to deceive patients” (honesty)",
             "situation": SITUATION,
-            "mend": f"ethos pool retire {torn.id[:12]}",
+            "fix": f"ethos pool retire {torn.id[:12]}",
         },
         {
             "kind": "abstract stakeholder",
             "persona_ids": [vague.id],
             "message": "stakeholder role “Bystander” does not say who, where or in what relation",
             "situation": SITUATION,
-            "mend": f"ethos pool retire {vague.id[:12]}",
+            "fix": f"ethos pool retire {vague.id[:12]}",
         },
     ]
     shown = run(tmp_path / "pool")

@@ -451,7 +451,7 @@ def test_the_command_keeps_a_file_that_is_not_ours(ethos: Callable[..., Result],
     (tmp_path / "thesis.html").write_text("mine", encoding="utf-8")
     result = ethos("--output", "thesis.html")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: thesis.html exists and is no Ethos report. To mend it: ")
+    assert result.stderr.startswith("Error: thesis.html exists and is no Ethos report. Fix: ")
     assert (tmp_path / "thesis.html").read_text(encoding="utf-8") == "mine"
     assert ethos("--output", "thesis.html", "--force").exit_code == 0
     assert "Pool report" in (tmp_path / "thesis.html").read_text(encoding="utf-8")

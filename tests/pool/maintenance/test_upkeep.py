@@ -1,4 +1,4 @@
-"""Verify, backup, restore, vacuum and doctor: what damage is found, what is mended, and that nothing is lost."""
+"""Verify, backup, restore, vacuum and doctor: what damage is found, what is repaired, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def execute(folder: Path, statement: str) -> None:
 
 
 def wrong(folder: Path, embedder: Embedder, repair: bool = False) -> dict[str, bool]:
-    """The checks that find something, and whether it is mended."""
+    """The checks that find something, and whether it is repaired."""
     database = Database(folder)
-    found = {check.name: check.mended for check in verify(database, embedder, repair) if check.count}
+    found = {check.name: check.repaired for check in verify(database, embedder, repair) if check.count}
     database.close()
     return found
 
@@ -78,7 +78,7 @@ def test_a_sound_pool_is_in_order(folder: Path, embedder: Embedder, run: Callabl
 
 
 @pytest.mark.parametrize(
-    ("statement", "check", "mended"),
+    ("statement", "check", "repaired"),
     [
         ("UPDATE embeddings SET vector = zeroblob(4) WHERE rowid = 3", "vectors", True),
         ("UPDATE embeddings SET vector = zeroblob(1536) WHERE rowid = 3", "vectors", True),
@@ -91,13 +91,13 @@ def test_a_sound_pool_is_in_order(folder: Path, embedder: Embedder, run: Callabl
     ],
 )
 def test_damage_is_found_and_what_can_be_derived_is_made_again(
-    folder: Path, embedder: Embedder, run: Callable[..., Result], statement: str, check: str, mended: bool
+    folder: Path, embedder: Embedder, run: Callable[..., Result], statement: str, check: str, repaired: bool
 ) -> None:
     execute(folder, statement)
     assert wrong(folder, embedder)[check] is False
     assert run("pool", "verify").exit_code == 4
-    assert wrong(folder, embedder, repair=True)[check] is mended
-    assert (check in wrong(folder, embedder)) is not mended
+    assert wrong(folder, embedder, repair=True)[check] is repaired
+    assert (check in wrong(folder, embedder)) is not repaired
 
 
 def test_a_vector_that_was_spoilt_is_never_used(folder: Path, embedder: Embedder) -> None:
@@ -221,7 +221,7 @@ def test_doctor_tells_what_works_and_how_to_mend_what_does_not(folder: Path, run
     (folder / FILE).chmod(0o644)
     loose = run("doctor", "--quick")
     assert loose.exit_code == 4
-    assert f"To mend it: chmod -R go-rwx {folder}" in loose.stdout
+    assert f"Fix: chmod -R go-rwx {folder}" in loose.stdout
     (folder / FILE).write_bytes(b"not a database at all" * 1000)
     damaged = {finding["part"]: finding for finding in json.loads(run("doctor", "--quick", "--json").stdout)}
     assert damaged["database"]["works"] is False
