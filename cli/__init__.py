@@ -6,22 +6,39 @@ Heavy libraries are imported inside commands only, so that `ethos --help` is ins
 from __future__ import annotations
 
 import gc
+from importlib import import_module
 from typing import Any
 
 import click
 
-from ethos.cli.answer.command import answer
-from ethos.cli.audit.group import audit
-from ethos.cli.evaluate.group import evaluate
-from ethos.cli.pool.group import pool
-from ethos.cli.pool.maintenance import doctor
 from ethos.errors import EthosError
 
 EXIT_ERROR = 1
 
 
+COMMANDS = {
+    "answer": "ethos.cli.answer.command:answer",
+    "audit": "ethos.cli.audit.group:audit",
+    "doctor": "ethos.cli.pool.maintenance:doctor",
+    "eval": "ethos.cli.evaluate.group:evaluate",
+    "pool": "ethos.cli.pool.group:pool",
+}
+
+
 class EthosGroup(click.Group):
-    """Maps our errors to one line on stderr and an exit code, in one place."""
+    """Imports a command at its first use, and prints our errors with an exit code, in one place."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command by name; None for an unknown one."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an `EthosError` ends it with what is wrong and how to fix it."""
@@ -52,10 +69,3 @@ def main() -> None:
 
     Exit codes: 0 done, 1 error, 2 usage, 3 partly done, 4 a check failed.
     """
-
-
-main.add_command(pool)
-main.add_command(answer)
-main.add_command(audit)
-main.add_command(evaluate)
-main.add_command(doctor)

@@ -1,4 +1,4 @@
-"""What an answer is made of: gate, panel, comments, influences, and the record of how it came about.
+"""The values of an answer: gate, panel, comments, influences, outcome, and their JSON.
 
 Plain values, no I/O. `Answer.as_dict` is the contract of ``ethos answer --json`` (design.md section 10).
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from html import escape
 from typing import Any
 
 from ethos.persona import Persona
@@ -265,6 +264,8 @@ class Answer:
 
     def _repr_html_(self) -> str:
         """Return the answer and its panel as HTML, for notebooks."""
+        from html import escape  # late: its table of entities, which only notebooks need
+
         rows = "".join(
             f"<tr><td>{escape(member['name'])}</td><td>{escape(member['core_value'])}</td>"
             f"<td>{escape(member['comment'])}</td></tr>"

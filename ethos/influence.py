@@ -1,4 +1,4 @@
-"""How much each persona moved the answer, by the cheap exact method of its mode.
+"""The exact, cheap influence of each mode: how much each persona moved the answer.
 
 Arithmetic on what an answer already has: no model call. Distributional: leave one out, exactly. Steerable: the
 probability of being selected. Overton: which comment each sentence of the answer is nearest to in meaning. What the

@@ -1,4 +1,4 @@
-"""What is asked: a situation, or a question with options, possibly for one value, group or country.
+"""A scenario: a situation, or a question with options, possibly for one value, group or country.
 
 Plain values, no I/O. A scenario's `key` names what personas are invented for, so that one question asked of
 22 groups shares one set of personas.

@@ -1,4 +1,4 @@
-"""Precomputes a pool: personas for many scenarios, packed into full batches, resumable.
+"""Precompute a pool: personas for many scenarios, packed into full batches, resumable.
 
 Knows generation and the store; shows nothing. A scenario is done when its panel is stored, which happens in the same
 transaction as its personas: a build that was killed goes on where it stopped.

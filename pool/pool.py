@@ -1,4 +1,4 @@
-"""The pool as the pipeline sees it: ask for a panel, add what was generated.
+"""`Pool`: retrieve a panel, add generated personas.
 
 Ties the store, the index, the selection and the gate together; knows no language model.
 """

@@ -1,4 +1,4 @@
-"""The starter pool: personas written for this project, shipped as data, so that a new pool can serve at once.
+"""The starter pool: personas written for Ethos, shipped as data.
 
 Knows the shipped file and the store; needs no language model.
 """

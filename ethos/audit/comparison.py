@@ -1,4 +1,4 @@
-"""In what two answers differ: question, settings, panel, prompts, comments, outcome.
+"""Compare two answers: question, settings, panel, prompts, comments, outcome.
 
 Knows recorded answers; computes nothing anew and calls no model.
 """

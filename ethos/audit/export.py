@@ -1,4 +1,4 @@
-"""Answers out of the record: as JSON lines for tables, or as W3C provenance.
+"""Export answers from the record, as JSON lines or as W3C provenance.
 
 Knows recorded answers and files; calls no model. What is written appears under its name when it is whole, and is for
 its owner only until the owner shares it: it holds what was asked and said.

@@ -1,4 +1,4 @@
-"""The whole lineage of an answer: what was available, what was used, and what each persona is known to have moved.
+"""The whole lineage of an answer as one page: what was available, used, and by whom.
 
 Reads the record and writes pages; computes nothing anew and calls no model.
 """

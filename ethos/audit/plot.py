@@ -1,4 +1,4 @@
-"""A picture of who has a say: Lorenz curves over personas, and bars for frameworks and stakeholders.
+"""Plots of influence over all answers: Lorenz curves over personas, bars for frameworks and stakeholders.
 
 Knows figures; knows no database.
 """

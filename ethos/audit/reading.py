@@ -1,4 +1,4 @@
-"""Reads the record back: the lineage of an answer, and the answers of a persona.
+"""Read the record: the lineage of an answer, and the answers of a persona.
 
 Knows the record; computes nothing anew and calls no model.
 """

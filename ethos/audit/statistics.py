@@ -1,4 +1,4 @@
-"""Who has a say over all answers: personas, frameworks, stakeholders that dominate, and those that are never asked.
+"""Influence over all answers: dominating personas, frameworks and stakeholders, and those unused.
 
 Knows the record and the families of the report; calls no model.
 """

@@ -1,4 +1,4 @@
-"""BERT with mean pooling as an ONNX graph, written from the weights: texts become vectors without torch.
+"""BERT with mean pooling as an ONNX graph, built from the weights: texts become vectors without torch.
 
 Knows the architecture and the names of its tensors; knows neither texts nor the runtime. Linear layers are stored
 (out, in) and multiplied here as (in, out). Whole blocks are ONNX Runtime's own fused operators, all of them exact.

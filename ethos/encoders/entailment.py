@@ -1,4 +1,4 @@
-"""Whether one text follows from another, as a classifier trained on natural language inference judges it.
+"""Entailment between two texts, by a classifier trained on natural language inference.
 
 Knows pairs of texts and transformers' classifiers; knows neither answers nor gold.
 """

@@ -1,4 +1,4 @@
-"""What is to be generated for a scenario, and how far it is filled: briefs and drafts.
+"""Briefs and drafts: what to generate for a scenario, and what has been generated so far.
 
 Knows neither prompts nor models.
 """

@@ -1,4 +1,4 @@
-"""Model calls as they are recorded: what was asked, by which stage, of which weights, and what came back.
+"""Model calls as they are recorded: request, stage, weights, and reply.
 
 Plain values and the one place where stages meet models, so that no call goes unrecorded.
 """

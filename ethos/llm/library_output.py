@@ -1,4 +1,4 @@
-"""Keeps the model libraries' progress bars and advice off stderr, which belongs to our own messages."""
+"""Keep the progress bars and advice of model libraries off stderr, which belongs to our own messages."""
 
 from __future__ import annotations
 

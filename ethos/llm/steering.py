@@ -1,4 +1,4 @@
-"""What happens between a local model's logits and the next token: grammar, exclusions, sampling.
+"""From a local model's logits to the next token: grammar, exclusions, sampling.
 
 Each row of a batch has its own grammar, its own excluded texts, its own temperature and its own random stream, so a
 request gives the same text whatever shares its batch. Knows tokens; knows nothing of personas.

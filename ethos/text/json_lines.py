@@ -1,4 +1,4 @@
-"""Files of JSON lines that only grow: an appended row is there for good, and one that a kill tore is taken away.
+"""Append-only files of JSON lines: appended rows are durable, and a row torn by a kill is removed.
 
 Knows lines; the caller interprets them.
 """

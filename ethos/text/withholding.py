@@ -1,4 +1,4 @@
-"""What the record keeps of what was asked and said: all of it, digests that prove it, or nothing.
+"""How much text the record keeps: all, salted digests, or none.
 
 Knows texts only. A digest is salted, so that nobody can find a text by trying, and two equal texts look different; who
 has the text can show that it was this one.

@@ -1,4 +1,4 @@
-"""How varied a set of unit vectors is: effective number, distinct groups, nearest pairs.
+"""Diversity of a set of unit vectors: effective number, distinct groups, nearest pairs.
 
 Pure arithmetic on arrays: knows no database, persona or model.
 """

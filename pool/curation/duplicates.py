@@ -1,4 +1,4 @@
-"""Near duplicates: found by meaning and by words, merged with a record, and taken apart again on request.
+"""Near duplicates: found by meaning and by words, merged with a record, and split again on request.
 
 Knows the tables and FAISS. Cosine alone calls most distinct personas of one scenario the same, so the words must agree
 as well (notes/peers.md A, 8). No persona is deleted: a duplicate is retired, and the one that was kept serves in its

@@ -1,4 +1,4 @@
-"""A persona's life in the pool: active, quarantined or retired, with the reason of every change.
+"""Lifecycle of a persona: active, quarantined or retired, with the reason of every change.
 
 Knows the tables; chooses nothing. Only active personas are retrieved; all stay in the record of the answers they took
 part in.

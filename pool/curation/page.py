@@ -1,4 +1,4 @@
-"""The report as one HTML page, and the file it is written to.
+"""The pool report as one HTML page.
 
 Knows the figures, the pictures and the template that holds them; knows no database and no model.
 """

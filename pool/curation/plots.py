@@ -1,4 +1,4 @@
-"""The pictures of the report: a map of the personas, and word clouds.
+"""Plots of the pool report: a map of the personas, and word clouds.
 
 Knows vectors, names and counts; knows no persona, page, database or model.
 """

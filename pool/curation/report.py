@@ -1,4 +1,4 @@
-"""What a pool holds and what it lacks, in figures.
+"""Figures of the pool report: contents, variety and gaps.
 
 Knows the store and vectors; knows no language model, nothing of how a panel is chosen, and no picture or page. What is
 counted by framework and role is only as right as `families`, which sorts them, and says how right that is.

@@ -1,4 +1,4 @@
-"""Opens what rows are imported from: a file, a dataset folder, or another pool's folder.
+"""Open the source of an import: a file, a dataset folder, or another pool's folder.
 
 Knows folders and names; knows nothing of rows. No path that a file holds is followed: a manifest may only name files
 that lie beside it, a link in a folder is refused, and whatever else lies there is never opened.

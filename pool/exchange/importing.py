@@ -1,4 +1,4 @@
-"""Export and import of personas: out of a pool into files, and from files or another pool into it.
+"""Export and import of personas: from a pool into files, and from files or another pool into it.
 
 Ties the exchange modules together; knows no embedder's workings and no command line. An import is two passes over the
 same open files: the first checks every row and changes nothing, the second is one write transaction.

@@ -1,4 +1,4 @@
-"""Reads JSON lines from outside: strictly, a line at a time, with a limit on each.
+"""Read JSON lines from outside: strictly, one line at a time, with a limit on each.
 
 Knows bytes and JSON; knows nothing of personas. What JSON leaves open is refused: a key that comes twice, a number that
 is none, a text in another encoding.

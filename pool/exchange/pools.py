@@ -1,4 +1,4 @@
-"""Rows out of a pool's database, ours or another's.
+"""Read rows from a pool's database, ours or another's.
 
 Knows the tables; knows no file format. Another's database is as foreign as any file: it is opened to read only, with
 SQLite's own guards, and what comes out of it is checked like any row.

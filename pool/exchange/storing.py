@@ -1,4 +1,4 @@
-"""Checked rows into the pool: who is new, what is known already, who may be retrieved.
+"""Store checked rows: new personas, known ones, and their status.
 
 Knows the tables; knows no file. Writes many rows at a time, and gives rows the same ids as `Store.add` does, so that
 what is there already is known again. Without trust nothing that comes in can be retrieved before it is approved: new

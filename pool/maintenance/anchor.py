@@ -1,4 +1,4 @@
-"""An anchor: where the ledger stands, in one line to be kept elsewhere.
+"""An anchor: the position of the ledger in one line, to be kept elsewhere.
 
 A chain of hashes shows what was changed within it. Who may write the whole file could make the chain anew, and only
 somebody who knows an old link finds that out. Knows the ledger's links; `ethos.pool.storage.ledger` knows what they

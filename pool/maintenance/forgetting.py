@@ -1,4 +1,4 @@
-"""Forgets a scenario: its text, and all that was written about it, leave the pool's files; the ledger still verifies.
+"""Forget a scenario: remove its text and everything derived from it; the ledger still verifies.
 
 What was asked is personal; the personas it led to are not, so they stay unless they are to go as well. Knows the
 tables, and how prompts and reasons quote a scenario.

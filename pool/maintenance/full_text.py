@@ -1,4 +1,4 @@
-"""Full text over scenarios, personas and answers with their comments.
+"""Full-text search over scenarios, personas, and answers with their comments.
 
 The words are in a file of their own, derived from SQL: before a search it takes in what the ledger notes beyond its
 mark, and it is made anew when it cannot be trusted. It holds words and places, not texts. Knows the tables; a hit is

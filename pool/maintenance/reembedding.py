@@ -1,4 +1,4 @@
-"""Changes the pool's embedder: new vectors beside the old ones, and the switch when all are there.
+"""Change the pool's embedder: new vectors beside the old ones, then the switch.
 
 Knows vectors and the fact that names the embedder; knows neither indexes nor panels. A run that was stopped goes on
 where it stopped, since a text that has its vector is not encoded again.

@@ -1,4 +1,4 @@
-"""Takes rows out of the record with all that hangs on them, and leaves nothing of them in the pool's files.
+"""Remove rows from the record with everything that refers to them, and their traces in the pool's files.
 
 Knows what refers to what, by the tables' own foreign keys, and which files are derived; decides nothing about which
 answers go.

@@ -1,4 +1,4 @@
-"""Retention: takes out of the record what is older than a date.
+"""Retention: remove answers older than a date.
 
 Knows which rows have an age; personas, and the scenarios they were made for, have none and stay.
 """

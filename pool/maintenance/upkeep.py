@@ -1,4 +1,4 @@
-"""What keeps a pool's file sound over the years: backups, putting them back, and giving room back.
+"""Backup, restore and vacuum of a pool's file.
 
 Ties the database to the copying of it; knows no table but the schema's own number.
 """

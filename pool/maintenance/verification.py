@@ -1,4 +1,4 @@
-"""Looks a pool over: is everything as it was written, and does the index say what the tables say?
+"""Verify a pool: compare tables, ledger, vectors and index with what was written.
 
 Ties the database, the ledger, the vectors and the index together; repairs only what can be derived again. What was
 written and is no more as it was cannot be repaired here: restore a backup.

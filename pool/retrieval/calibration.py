@@ -1,4 +1,4 @@
-"""Calibrates the gate: how much of the values at stake a panel must cover to be served, with a stated guarantee.
+"""Calibrate the gate: the coverage that a panel must reach to be served, with a stated guarantee.
 
 Learn-then-test (Angelopoulos et al. 2021, arXiv 2110.01052) on scenarios the pool already has. Each is asked as if the
 pool did not have it, and the panel found is held against the values of the personas that were made for it. Knows

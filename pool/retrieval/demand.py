@@ -1,4 +1,4 @@
-"""Estimates which values a scenario raises, from the values of the personas made for its neighbours.
+"""Estimate which values a scenario raises, from the personas of its nearest scenarios.
 
 Pure arithmetic on arrays: knows no database, index or model. Learns from nothing but the pool's own scenarios, so it
 improves as the pool grows.

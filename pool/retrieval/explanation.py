@@ -1,4 +1,4 @@
-"""Puts a choice of personas into words: the members with their reasons, and what became of the other candidates.
+"""Explain a selection in words: each member's reasons, and the outcome of the other candidates.
 
 Knows what was chosen from and the texts behind it; chooses nothing.
 """

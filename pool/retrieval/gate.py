@@ -1,4 +1,4 @@
-"""Decides whether the pool serves a scenario: hit, partial hit or miss.
+"""The gate: hit, partial hit or miss.
 
 Pure arithmetic on relevances and coverage. A persona is kept when the scenario it was made for is near enough to the
 one asked; a panel is kept whole when it covers enough of the values at stake, which a calibrated pool demands

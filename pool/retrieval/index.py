@@ -1,4 +1,4 @@
-"""The vector index: which scenarios are near, and which personas were made for them.
+"""The vector index: the nearest scenarios, and the personas made for them.
 
 Derived from SQL and kept in memory as arrays of numbers, without the texts; before every query it catches up with what
 any process has added since. Built from SQL when it is opened (notes/platform.md 1.2). Knows the store and the nearest

@@ -1,4 +1,4 @@
-"""Nearest neighbours among unit vectors that only ever grow in number: FAISS, of a kind that fits their number.
+"""Nearest neighbours among a growing set of unit vectors: FAISS, with an index that fits their number.
 
 Knows FAISS; knows nothing of what the vectors stand for. Few vectors are all compared with, in half precision; more of
 them as products of four bits a pair of dimensions, of which the best are compared again in full; and above that only

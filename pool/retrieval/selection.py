@@ -1,4 +1,4 @@
-"""Chooses a panel: from candidates with relevance and value vectors to k personas that cover the values at stake.
+"""Select a panel: k personas that cover the values at stake, from candidates with relevance and vectors.
 
 Pure arithmetic on arrays: knows no database, index or model. Personas are chosen greedily to cover what is at stake, as
 `ethos.pool.retrieval.demand` estimates it, distinct in every attribute (design.md section 6).

@@ -1,4 +1,4 @@
-"""Keeps an index in a file, so that a large pool opens without reading every row; and trusts no such file unseen.
+"""Snapshots: the index in a file, so that a large pool opens fast; checked before it is used.
 
 A snapshot is a file of arrays and a manifest that names it: the manifest is written last and is the moment of commit.
 What the manifest says is checked against the pool, and the file against the manifest, before anything is read from it;

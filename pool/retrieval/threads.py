@@ -1,4 +1,4 @@
-"""Keeps small searches and products on one thread: waking others costs more than they help, most on a busy machine."""
+"""Run small searches and products on one thread: waking others costs more than they help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads and writes unit vectors of texts, each with the encoder that made it.
+"""Read and write unit vectors of texts, each with the encoder that made it.
 
 Knows the tables of vectors; knows neither personas nor indexes.
 """

@@ -1,4 +1,4 @@
-"""Opens a pool's SQLite database: settings, transactions, schema upgrade, and clear refusals.
+"""Open a pool's SQLite database: settings, transactions, schema upgrade, and clear refusals.
 
 Knows the file and its schema version; knows no table's meaning. Follows notes/platform.md 1.3: WAL, full
 synchronisation, one short immediate transaction a write, no model call inside any. SQLAlchemy is imported when it is

@@ -1,4 +1,4 @@
-"""What the record holds as evidence: calls as they can be sent again, and influences that were found afterwards.
+"""Stored influences, and recorded calls in the form that can be sent again.
 
 Knows the tables; computes nothing.
 """

@@ -1,4 +1,4 @@
-"""Work that many want and one does: which process or thread has taken what, for how long.
+"""Leases: work that several callers need and one does, with owner and expiry.
 
 Knows a table of keys, owners and times; knows nothing of the work. A lease is a row, not a lock: no transaction is
 open while the work goes on, and what a dead owner leaves behind expires.

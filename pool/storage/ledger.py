@@ -1,4 +1,4 @@
-"""The ledger: every row that is written, in commit order, as a chain of hashes, so that no change goes unseen.
+"""The ledger: a hash chain over every written row, in commit order.
 
 Triggers note what happened to which row; before a transaction commits, each note is sealed with a salted digest of the
 row and a link to the note before. Text never enters the ledger, and without its salt a digest says nothing of the

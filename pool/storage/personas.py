@@ -1,4 +1,4 @@
-"""Reads and writes personas, their origins, the scenarios they were made for, and panels.
+"""Read and write personas, their origins, their scenarios, and panels.
 
 Knows the tables; knows neither models nor how a panel is chosen. Every method is one transaction.
 """

@@ -1,4 +1,4 @@
-"""Writes and reads the record of answers: calls, comments, failures, panels, influences.
+"""Write and read the record of answers: calls, comments, failures, panels, influences.
 
 Knows the tables; decides nothing. Calls are kept as soon as a stage is done, so that a request that fails later
 loses nothing that was paid for; the answer row comes last.

@@ -1,4 +1,4 @@
-"""Single rows that several parts of the pool write or look for, each within a transaction of the caller's.
+"""Single-row reads and writes that several storage modules share, each within the caller's transaction.
 
 Knows the tables; knows nothing of what is done with them.
 """

@@ -1,4 +1,4 @@
-"""Influence by every method: which fit an answer's mode, what they are asked of, and where they are kept.
+"""Influence by every method: which methods fit a mode, their models, and their storage.
 
 Knows the record and the methods; how each computes is in the module named after it.
 """

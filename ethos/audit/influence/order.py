@@ -1,4 +1,4 @@
-"""Whether an answer hangs on the order in which comments or options were shown, which ought not to matter.
+"""Whether an answer depends on the order of comments or options, which it should not.
 
 Everything shown takes each place once. Knows modes and models; knows no record.
 """

@@ -1,4 +1,4 @@
-"""Textual influence: which comments each sentence of an answer can be traced to, and whose views are in none.
+"""Textual influence: the comments that support each sentence of an answer, and dropped views.
 
 Likeness or entailment of texts, never cause. Knows sentences and an encoder or a classifier; knows no language model
 and no record.

@@ -1,4 +1,4 @@
-"""What answers cost: calls, tokens and seconds by stage (appendix C), and pool against fresh.
+"""Cost of answers by stage: calls, tokens, seconds (appendix C), and pool against fresh.
 
 Knows predictions by item; knows no file, and nothing of how a page looks.
 """

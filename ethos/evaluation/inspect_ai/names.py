@@ -1,4 +1,4 @@
-"""How our parts are called in inspect_ai's registry: ``ethos/…``, however the package is installed.
+"""Names of our parts in inspect_ai's registry: ``ethos/…``, however the package is installed.
 
 inspect_ai puts the package before the name of what lies in site-packages; of an editable install it knows a package
 only where the distribution is called like it, and ours is called ethos-pool.

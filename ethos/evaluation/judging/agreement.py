@@ -1,4 +1,4 @@
-"""How far judges agree beyond chance: Fleiss' kappa. Knows verdicts by judge; knows no judge.
+"""Agreement between judges beyond chance: Fleiss' kappa. Knows verdicts by judge; knows no judge.
 
 Our own dozen lines: scikit-learn has kappa for two raters only, and statsmodels would be a dependency for this one
 formula. Tested against the figures of Fleiss (1971).

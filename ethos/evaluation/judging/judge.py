@@ -1,4 +1,4 @@
-"""Which of two methods' answers is the better one, as a language model judges (the paper's section 6.1, Figure 5).
+"""Pairwise preference of answers, as a language model judges them (the paper's section 6.1, Figure 5).
 
 Each pair is judged in both orders, and a verdict counts only where both say the same: a judge that prefers whatever
 comes first makes ties, not wins. Knows pairs of texts and a language model; knows no task, method or file.

@@ -1,4 +1,4 @@
-"""How methods put questions to a model, read what comes back, and count what it cost.
+"""Shared by the methods: send questions to a model, read its replies, count the cost.
 
 Knows prompts, calls and predictions; knows no method.
 """

@@ -1,4 +1,4 @@
-"""Which community models there are: those of a file, those that their authors released, or one that speaks for all."""
+"""Community models: those of a file, those released by the paper's authors, or none."""
 
 from __future__ import annotations
 

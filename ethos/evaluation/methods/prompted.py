@@ -1,4 +1,4 @@
-"""What vanilla and prompting have in common: one prompt, one answer of the main model."""
+"""Shared by vanilla and prompting: one prompt, one answer of the main model."""
 
 from __future__ import annotations
 

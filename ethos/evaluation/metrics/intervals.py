@@ -1,4 +1,4 @@
-"""How certain a score is: intervals of a mean over items, of a statistic, and of the difference of two methods."""
+"""Confidence intervals: of a mean over items, of a statistic, and of a paired difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything a report is made from: a run's folder, read and scored.
+"""The data of a report: a run's folder, read and scored.
 
 A run's folder holds ``run.json`` and a results file a task, method and model; beside them may lie judgements
 (``judge/``), variants of an ablation (``k=3/``, folders of the same form) and ``pool_size.json``. Knows files and

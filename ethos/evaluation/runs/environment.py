@@ -1,4 +1,4 @@
-"""With what a run was made: versions, hardware, prompts. Plain JSON values for its ``run.json``."""
+"""The environment of a run: versions, hardware, prompts, as plain JSON values for its ``run.json``."""
 
 from __future__ import annotations
 

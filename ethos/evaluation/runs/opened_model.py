@@ -1,4 +1,4 @@
-"""The models of a run: each is opened once, and let go when its work is done."""
+"""The models of a run: each is opened once and released when its work is done."""
 
 from __future__ import annotations
 

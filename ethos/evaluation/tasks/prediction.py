@@ -1,4 +1,4 @@
-"""What a method said of an item. Plain values, and their form as VITAL's rows.
+"""Predictions: a method's result for an item, and their form as VITAL's rows.
 
 A prediction keeps its item's own row, so that Modular Pluralism's evaluation scripts read the file unchanged:
 ``output`` is the answer's text, ``pred_distribution`` the probabilities of the options.

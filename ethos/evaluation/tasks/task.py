@@ -1,4 +1,4 @@
-"""What is evaluated: items with gold, of one of five tasks. Plain values, no I/O.
+"""Tasks: items with gold, of one of VITAL's five kinds. Plain values, no I/O.
 
 The tasks are VITAL's (Shetty et al., ACL 2025); Modular Pluralism's files have the same shape. Loading is
 `ethos.evaluation.tasks.loading`'s.

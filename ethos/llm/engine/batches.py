@@ -1,4 +1,4 @@
-"""Which prompts are computed together: those that begin alike side by side, in batches of like length.
+"""Group prompts into batches: common prefixes together, and similar lengths.
 
 A pure function of token ids, so that the same requests are always computed together. Knows neither tensors nor text.
 """

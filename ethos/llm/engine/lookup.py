@@ -1,4 +1,4 @@
-"""Guesses of how a text goes on: as it did when it last came to the same words.
+"""Guess the next tokens of a text from the last occurrence of its latest words.
 
 A summary repeats what it sums up, and JSON its names. A model reads several tokens about as fast as one, so a guess
 costs it little, and each token that it would have written itself is one step less (prompt lookup decoding, Saxena

@@ -1,4 +1,4 @@
-"""Reads prompts with a model: what several share once, the rest of them side by side.
+"""Read prompts with a model: shared prefixes once, the rest in one batch.
 
 Knows tensors and token ids; knows neither text nor requests.
 """
