@@ -110,7 +110,7 @@ def test_one_answer_can_be_exported_and_nothing_is_overwritten(ethos: Ethos, ans
 
 
 def test_an_ending_that_tells_no_form_is_refused(ethos: Ethos, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no ending that tells a form"):
+    with pytest.raises(InputError, match="has no known file name ending"):
         export(ethos.record, tmp_path / "out.csv", ())
 
 

@@ -164,7 +164,7 @@ def test_more_than_six_personas_have_too_many_subsets(tmp_path: Path, embedder: 
 def test_a_model_that_cannot_score_says_so(ethos: Ethos) -> None:
     answer = ethos.answer(SHOT)
     endpoint = EndpointModel("m", base_url="http://localhost:1/v1")
-    with pytest.raises(ConfigurationError, match="openai:m cannot tell how likely a given text is"):
+    with pytest.raises(ConfigurationError, match="openai:m cannot score the probability of a given text"):
         find_influence(ethos, answer.answer_id, Method.LEAVE_ONE_OUT, by=endpoint)
     assert isinstance(scoring(Scoring(lambda _: "")), Scoring)
 

@@ -123,7 +123,7 @@ def test_an_answer_warns_of_views_it_leaves_out_and_of_one_that_prevails(tmp_pat
     first, second = (member.persona.name for member in answer.panel.members)
     assert answer.outcome.unheard == (1,)
     assert answer.warnings == (
-        f"no sentence of the answer says what these said, as far as the encoder can tell: {second}",
+        f"no sentence of the answer matches, by embedding, the comments of: {second}",
         f"100% of the answer's sentences are nearest to what {first} alone said",
     )
 

@@ -131,7 +131,7 @@ def test_a_reader_is_told_of_views_that_are_absent_and_of_one_that_prevails() ->
     names = ["Nurse", "Priest", "Judge"]
     assert view_warnings(names, [0.4, 0.3, 0.3], (), 0.5) == []
     assert view_warnings(names, [0.9, 0.1, 0.0], (2,), 0.5) == [
-        "no sentence of the answer says what these said, as far as the encoder can tell: Judge",
+        "no sentence of the answer matches, by embedding, the comments of: Judge",
         "90% of the answer's sentences are nearest to what Nurse alone said",
     ]
     assert view_warnings(["Nurse"], [1.0], (), 0.5) == []

@@ -132,7 +132,7 @@ def test_without_a_plan_group_and_stance_are_left_to_the_model(count: int, seed:
 
 @pytest.mark.parametrize("prompts", [STRUCTURED, PLANNED], ids=lambda prompts: prompts.label)
 def test_more_personas_than_there_are_frameworks_cannot_be_told_apart(prompts: PromptSet) -> None:
-    with pytest.raises(InputError, match="cannot tell 31 personas apart"):
+    with pytest.raises(InputError, match="cannot distinguish 31 personas"):
         sample_rows(prompts.personas, 31, (), 0)
 
 
