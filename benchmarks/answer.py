@@ -45,6 +45,7 @@ from ethos.pipeline.modes import STAGE as MAIN
 from ethos.pipeline.panel import Assembly, PanelRequest, assemble
 from ethos.pipeline.scenario_files import distinct_scenarios, read_items
 from ethos.pool.build import build
+from ethos.pool.curation.statistics import statistics as pool_statistics
 from ethos.pool.pool import Pool
 from ethos.pool.starter import install, starter_panels
 from ethos.pool.storage.record import Record
@@ -164,7 +165,7 @@ def persona_calls(folder: Path, file: Path, k: int, limit: int | None) -> dict[s
     for start in range(0, len(items), CHUNK):
         scenarios = [item.scenario for item in items[start : start + CHUNK]]
         panels += assemble(pool, record, scenarios, request, lambda: pooled)
-    made = pool.store.stats()["scenarios_with_panel"]
+    made = pool_statistics(pool.database)["scenarios_with_panel"]
     pool.close()
     assert all(isinstance(panel, Assembly) for panel in panels)
     calls = {name: sum(map(len, model.batches)) for name, model in (("row by row", row_by_row), ("pool", pooled))}

@@ -11,6 +11,7 @@ from ethos.pipeline.ethos import Ethos
 from ethos.pipeline.scenario_files import distinct_scenarios, read_items
 from ethos.pipeline.settings import Settings
 from ethos.pool.build import BuildReport, build
+from ethos.pool.curation.statistics import statistics
 
 
 def run_build(files: tuple[Path, ...], limit: int | None, settings: Settings, seed: int, as_json: bool) -> BuildReport:
@@ -28,7 +29,7 @@ def run_build(files: tuple[Path, ...], limit: int | None, settings: Settings, se
             seed,
             lambda r: advance(r.done + r.skipped + len(r.failed), len(scenarios)),
         )
-        held = ethos.pool.store.stats()["personas"]
+        held = statistics(ethos.pool.database)["personas"]
     if as_json:
         print_json({
             "rows": len(items), "scenarios": len(scenarios), "done": report.done, "skipped": report.skipped,

@@ -55,11 +55,12 @@ def init(as_json: bool, **given: Any) -> None:
     """
     from ethos.cli.output.render import print_json
     from ethos.pipeline.ethos import Ethos
+    from ethos.pool.curation.statistics import statistics
     from ethos.pool.starter import install
 
     with Ethos(settings=settings(given)) as ethos:
         new = install(ethos.pool)
-        held = ethos.pool.store.stats()["personas"]
+        held = statistics(ethos.pool.database)["personas"]
         where = str(ethos.settings.pool)
     if as_json:
         print_json({"new_personas": new, "personas": held, "pool": where})
@@ -96,10 +97,15 @@ def build(files: tuple[Path, ...], limit: int | None, as_json: bool, **given: An
 def stats(as_json: bool, **given: Any) -> None:
     """Count what the pool holds."""
     from ethos.cli.output.render import print_json, table
-    from ethos.pool.storage.personas import pool_statistics
+    from ethos.pool.curation.statistics import statistics
+    from ethos.pool.storage.database import Database
 
     chosen = settings(given)
-    numbers = pool_statistics(chosen.pool)
+    database = Database(chosen.pool)
+    try:
+        numbers = {"pool": str(database.path), **statistics(database)}
+    finally:
+        database.close()
     calibrated, holds = None, False
     if numbers["calibration"] or chosen.embedder:
         from ethos.pipeline.ethos import (

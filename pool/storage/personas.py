@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Container, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select
@@ -16,7 +15,6 @@ from sqlalchemy.dialects.sqlite import insert
 from ethos.persona import ATTRIBUTES, OriginKind, Persona
 from ethos.pool.storage import schema
 from ethos.pool.storage.database import Database
-from ethos.pool.storage.facts import CALIBRATION, Facts
 from ethos.pool.storage.rows import link, now, put_model, put_scenario, resolve
 from ethos.pool.storage.values import Change, History, Link, News, Origin, Placed, Position
 from ethos.scenario import Scenario
@@ -244,32 +242,6 @@ class Store:
             row = connection.execute(query).one()
         return _persona(row), row.status
 
-    def stats(self) -> dict[str, object]:
-        """Counts of everything stored, and of distinct texts by attribute."""
-        tables = {
-            "personas": schema.PersonaRow,
-            "scenarios": schema.ScenarioRow,
-            "origins": schema.OriginRow,
-            "answers": schema.AnswerRow,
-            "calls": schema.CallRow,
-            "failures": schema.FailureRow,
-        }
-        with self._database.read() as connection:
-            count = {
-                name: connection.execute(select(func.count()).select_from(t)).scalar() for name, t in tables.items()
-            }
-            panels = select(func.count(func.distinct(schema.PanelRow.scenario_id)))
-            kinds = select(schema.OriginRow.kind, func.count()).group_by(schema.OriginRow.kind)
-            status = select(schema.PersonaRow.status, func.count()).group_by(schema.PersonaRow.status)
-            distinct = [func.count(func.distinct(func.lower(column))) for column in _PERSONA]
-            return {
-                **count,
-                "scenarios_with_panel": connection.execute(panels).scalar(),
-                "status": {row[0]: row[1] for row in connection.execute(status)},
-                "origin_kinds": {row[0]: row[1] for row in connection.execute(kinds)},
-                "distinct": dict(zip(ATTRIBUTES, connection.execute(select(*distinct)).one(), strict=True)),
-            }
-
 
 def _link_rows() -> Select[Any]:
     """Changes with the texts they are about."""
@@ -312,17 +284,3 @@ def panel_members(connection: Connection, scenario_id: str, k: int, active: bool
 
 def _persona(row: Any) -> Persona:
     return Persona(*(getattr(row, attribute) for attribute in ATTRIBUTES))
-
-
-def pool_statistics(folder: Path) -> dict[str, Any]:
-    """Return the counts of a pool folder and its stored calibration, without loading an encoder or an index.
-
-    Raises:
-        PoolError: The pool cannot be opened.
-    """
-    database = Database(folder)
-    try:
-        counts = Store(database).stats()
-        return {"pool": str(database.path), **counts, "calibration": Facts(database).get(CALIBRATION)}
-    finally:
-        database.close()

@@ -36,6 +36,7 @@ from ethos.llm.backends.scripted import ScriptedModel
 from ethos.llm.weights import SMOLLM2
 from ethos.persona import ATTRIBUTES
 from ethos.pipeline.ethos import Ethos
+from ethos.pool.curation.statistics import statistics
 from ethos.pool.starter import starter_panels
 from ethos.pool.storage.personas import OriginKind
 from ethos.pool.storage.values import Origin, Placed
@@ -410,7 +411,7 @@ def test_what_the_pool_was_prepared_for_is_told(plan: Callable[..., Plan], pool:
 def test_the_pool_stays_as_it_was(plan: Callable[..., Plan], pool: Path) -> None:
     def counts(folder: Path) -> dict[str, object]:
         with Ethos(folder) as ethos:
-            return ethos.pool.store.stats()
+            return statistics(ethos.pool.database)
 
     before = counts(pool)
     made = plan(methods=("ethos-pool", "ethos-structured"))

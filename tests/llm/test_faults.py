@@ -13,6 +13,7 @@ from sqlalchemy import event
 
 from ethos.errors import PoolError
 from ethos.persona import OriginKind
+from ethos.pool.curation.statistics import statistics
 from ethos.pool.starter import starter_panels
 from ethos.pool.storage.database import Database
 from ethos.pool.storage.leases import SECONDS, Held
@@ -62,7 +63,7 @@ def test_a_full_disk_is_told_loses_nothing_and_goes_on_when_there_is_room(tmp_pa
     event.remove(database.engine, "connect", small)
     database.engine.dispose()
     fill(store, [])
-    assert store.stats()["scenarios"] == len(starter_panels())
+    assert statistics(database)["scenarios"] == len(starter_panels())
     with database.read() as connection:
         assert faults(connection) == []
     database.close()

@@ -24,6 +24,7 @@ from ethos.llm.backends.transformers_local import LocalModel
 from ethos.persona import OriginKind
 from ethos.pipeline.batch import TOGETHER, BatchReport, Row, answer_rows, failures_of, rows_of
 from ethos.pipeline.scenario_files import Item, read_items
+from ethos.pool.curation.statistics import statistics
 from ethos.pool.starter import starter_panels
 from ethos.pool.storage.values import Origin, Placed
 
@@ -151,7 +152,7 @@ def test_one_that_fails_takes_no_other_with_it(opened: Callable[..., Ethos]) -> 
     assert [isinstance(result, Answer) for result in results] == [True, True, False, True, False]
     assert [str(result) for result in results if isinstance(result, ModelError)] == ["the prompt is too long"]
     assert isinstance(results[4], InputError)
-    assert ethos.pool.store.stats()["failures"] == 1
+    assert statistics(ethos.pool.database)["failures"] == 1
 
 
 def test_a_server_that_is_down_ends_the_run_and_the_next_goes_on(opened: Callable[..., Ethos], tmp_path: Path) -> None:

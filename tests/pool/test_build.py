@@ -19,6 +19,7 @@ from ethos.llm import LanguageModel, Message, Request
 from ethos.llm.backends.scripted import ScriptedModel
 from ethos.persona import OriginKind, Persona, clashes
 from ethos.pool.build import BuildReport, build
+from ethos.pool.curation.statistics import statistics
 from ethos.pool.pool import Pool
 from ethos.pool.storage.record import Record
 from ethos.pool.storage.values import Origin
@@ -76,7 +77,7 @@ class Site:
         return build(self.pool, self.record, scenarios, lambda: model, STRUCTURED, k, 0, lambda _: None)
 
     def count(self, name: str) -> object:
-        return self.pool.store.stats()[name]
+        return statistics(self.pool.database)[name]
 
     def panels(self, k: int = 6) -> list[list[Persona]]:
         return [[placed.persona for placed in self.pool.store.panel(s.key, k)] for s in SCENARIOS]

@@ -6,6 +6,7 @@ import pytest
 
 from ethos.encoders.embedder import open_embedder
 from ethos.persona import clashes
+from ethos.pool.curation.statistics import statistics
 from ethos.pool.pool import Pool
 from ethos.pool.starter import install, starter_panels
 from ethos.scenario import Scenario
@@ -81,7 +82,7 @@ def test_no_persona_and_no_scenario_comes_twice() -> None:
 
 def test_installing_again_changes_nothing(starter: Pool) -> None:
     assert install(starter) == 0
-    assert starter.store.stats()["origins"] == 672
+    assert statistics(starter.database)["origins"] == 672
 
 
 @pytest.mark.parametrize("question", ASKED)

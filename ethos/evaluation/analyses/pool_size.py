@@ -21,6 +21,7 @@ from ethos.errors import InputError
 from ethos.evaluation.metrics.intervals import Estimate, mean_interval
 from ethos.evaluation.tasks.task import Item
 from ethos.persona import OriginKind, Persona
+from ethos.pool.curation.statistics import statistics
 from ethos.pool.pool import Pool
 from ethos.pool.retrieval.selection import COVERED
 from ethos.pool.storage.values import Origin
@@ -142,7 +143,7 @@ def _measure(pool: Pool, size: int, unseen: Sequence[Item], gold: dict[str, Any]
         partial.append(float(found.gate.decision is Decision.PARTIAL))
         spoken = [text for m in found.members for text in (m.persona.core_value, m.persona.right_duty)]
         coverages.append(_covered(item, spoken, gold, pool))
-    stats = pool.store.stats()
+    stats = statistics(pool.database)
     personas = stats["personas"]
     assert isinstance(personas, int)
     return Size(size, personas, mean_interval(hits), mean_interval(partial), mean_interval(coverages))

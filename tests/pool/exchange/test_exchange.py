@@ -26,6 +26,7 @@ from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
 from ethos.pool.curation import duplicates
 from ethos.pool.curation.lifecycle import Status, history, mark
+from ethos.pool.curation.statistics import statistics
 from ethos.pool.exchange.export import export
 from ethos.pool.exchange.files import opened
 from ethos.pool.exchange.hub import pull
@@ -208,7 +209,7 @@ def test_without_trust_everybody_waits_and_origins_are_claims(pool: Pool, other:
     assert (origin["model"], origin["seed"]) == (None, None)
     [origin] = other.store.origins(RANCHER.id)
     assert (origin["source"], origin["licence"]) == (f"{report.source}: curated, Clinic A", "CC-BY-4.0")
-    assert other.store.stats()["scenarios_with_panel"] == 0
+    assert statistics(other.database)["scenarios_with_panel"] == 0
     [change] = history(other.database, NURSE.id)
     assert (change["status"], change["reason"]) == ("quarantined", f"imported from {report.source}")
 

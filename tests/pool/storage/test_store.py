@@ -15,6 +15,7 @@ from ethos.errors import InputError
 from ethos.llm import ModelIdentity
 from ethos.persona import OriginKind, Persona
 from ethos.pool.curation.lifecycle import Status, mark
+from ethos.pool.curation.statistics import statistics
 from ethos.pool.retrieval.index import ScenarioIndex
 from ethos.pool.retrieval.vectors import VectorStore
 from ethos.pool.storage.database import Database
@@ -190,10 +191,10 @@ def test_what_is_no_unit_vector_is_refused_and_nothing_of_its_batch_is_stored(
     assert vectors.get(ThreeNumbers.identity, ["good", "bad"]) == {}
 
 
-def test_the_statistics_count_what_is_there(store: Store) -> None:
+def test_the_statistics_count_what_is_there(store: Store, database: Database) -> None:
     store.add(VACCINE, [NURSE, RANCHER], GENERATED, placed(NURSE, RANCHER))
     store.add(ORGANS, [NURSE], CURATED)
-    stats = store.stats()
+    stats = statistics(database)
     assert (stats["personas"], stats["scenarios"], stats["origins"], stats["scenarios_with_panel"]) == (2, 2, 3, 1)
     assert (stats["status"], stats["origin_kinds"]) == ({"active": 2}, {"generated": 2, "curated": 1})
     assert stats["distinct"] == dict.fromkeys(NURSE.as_dict(), 2)
