@@ -5,14 +5,15 @@ Ties the store, the index, the selection and the gate together; knows no languag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ethos.answer import DEFAULT_THRESHOLD, Candidate, Decision, Gate, Member, Source
-from ethos.encoders.embedder import Embedder, Vectors
+from ethos.encoders.embedder import Embedder, Vectors, open_embedder
 from ethos.errors import InputError
 from ethos.generation.drafts import Example
 from ethos.persona import OriginKind, Persona, clashes
@@ -25,7 +26,7 @@ from ethos.pool.retrieval.snapshot import Snapshots
 from ethos.pool.retrieval.threads import one_thread
 from ethos.pool.retrieval.vectors import VectorStore
 from ethos.pool.storage.database import Database
-from ethos.pool.storage.facts import CALIBRATION, Facts, check_embedder
+from ethos.pool.storage.facts import CALIBRATION, Facts, check_embedder, embedder_name
 from ethos.pool.storage.personas import Store
 from ethos.pool.storage.rows import now
 from ethos.pool.storage.values import Origin, Placed
@@ -278,3 +279,22 @@ def _uncovered(around: Neighbourhood, kept: Sequence[Chosen], count: int) -> lis
                 break
             np.maximum(nearest, around.vectors @ around.vectors[row], out=nearest)
     return found
+
+
+@contextmanager
+def open_pool(folder: Path, embedder: str = "") -> Iterator[Pool]:
+    """Open a pool by its folder, without models or prompts, and close it at the end of the block.
+
+    Args:
+        folder: The pool folder.
+        embedder: Name of the encoder; the pool's own when empty.
+
+    Raises:
+        PoolError: The pool cannot be opened.
+        ConfigurationError: The pool is encoded with another embedder.
+    """
+    pool = Pool(folder, open_embedder(embedder or embedder_name(folder)))
+    try:
+        yield pool
+    finally:
+        pool.close()

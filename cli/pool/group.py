@@ -211,11 +211,12 @@ def show(identifier: str, as_json: bool, **given: Any) -> None:
 def search(text: str, count: int, as_json: bool, **given: Any) -> None:
     """Find the personas made for the scenarios nearest to TEXT."""
     from ethos.cli.output.render import print_json, table
-    from ethos.pipeline.ethos import Ethos
+    from ethos.pool.pool import open_pool
     from ethos.text.cleaning import MAX_SCENARIO_CHARACTERS, clean
 
-    with Ethos(settings=settings(given)) as ethos:
-        found = ethos.pool.search(clean(text, "text", MAX_SCENARIO_CHARACTERS), count)
+    chosen = settings(given)
+    with open_pool(chosen.pool, chosen.embedder) as opened:
+        found = opened.search(clean(text, "text", MAX_SCENARIO_CHARACTERS), count)
     if as_json:
         print_json(
             [
