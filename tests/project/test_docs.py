@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
+
+from ethos.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -48,6 +52,44 @@ def test_links_and_paths_exist(name: str) -> None:
     tops = {path.name for path in ROOT.iterdir()} - {"build"}
     missing += [path for path in paths if path.split("/")[0] in tops and not (ROOT / path).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("docs/reference/")])
+def test_every_command_line_names_a_command_and_its_options(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    shown = re.findall(r"^ {4}(?:\$ )?(ethos [a-z].*)$|`(ethos [a-z][^`]*)`", text, re.M)
+    for line in [block or inline for block, inline in shown]:
+        words = shlex.split(line.replace("…", "X"), comments=True)
+        command: click.Command = main
+        context = click.Context(main)
+        rest = words[1:]
+        while rest and isinstance(command, click.Group) and not rest[0].startswith("-"):
+            found = command.get_command(context, rest[0])
+            assert found is not None, line
+            command, rest = found, rest[1:]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        unknown = {word for word in rest if word.startswith("-")} - known - {"--help", "-"}
+        assert (line, unknown) == (line, set())
+
+
+def test_every_symbol_that_is_named_after_its_file_is_in_it() -> None:
+    for name in NAMES:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        pairs = re.findall(r"`([\w/]+\.py)`,\s`([A-Za-z_.]+)`", text)
+        pairs += [(path, symbol) for symbol, path in re.findall(r"`(\w+)`\s(?:in|of)\s`([\w/]+\.py)`", text)]
+        for path, symbol in pairs:
+            last = re.escape(symbol.rsplit(".", 1)[-1])
+            code = (ROOT / path).read_text(encoding="utf-8")
+            assert re.search(rf"^\s*(?:def|class) {last}\b|^{last}\b.*=", code, re.M), (name, path, symbol)
+
+
+def test_every_variable_that_a_page_names_is_read_by_the_code() -> None:
+    folders = ("ethos", "cli", "pool", "benchmarks")
+    code = "".join(path.read_text(encoding="utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    read = set(re.findall(r"ETHOS_[A-Z_]+[A-Z]", code))
+    for name in NAMES:
+        named = set(re.findall(r"`?(ETHOS_[A-Z_]+[A-Z])", (ROOT / name).read_text(encoding="utf-8")))
+        assert (name, named - read) == (name, set())
 
 
 def test_every_new_path_of_the_moves_exists() -> None:
