@@ -26,19 +26,7 @@ COMMANDS = {
 
 
 class EthosGroup(click.Group):
-    """Imports a command at its first use, and prints our errors with an exit code, in one place."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, sorted."""
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Return a command by name; None for an unknown one."""
-        if name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+    """Prints our errors as one line on stderr with an exit code, in one place."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an `EthosError` ends it with what is wrong and how to fix it."""
@@ -52,7 +40,23 @@ class EthosGroup(click.Group):
             ctx.exit(EXIT_ERROR)
 
 
-@click.group(cls=EthosGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class LazyGroup(EthosGroup):
+    """Imports a command of `COMMANDS` at its first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command by name; None for an unknown one."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="ethos-pool", prog_name="ethos")
 def main() -> None:
     """Pluralistic answers to health scenarios, from a pool of personas that you can audit.
