@@ -6,9 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 
 import click
 import pytest
@@ -98,16 +96,9 @@ def test_every_new_path_of_the_moves_exists() -> None:
     assert [new for _, new in rows if not (ROOT / new).exists()] == []
 
 
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    loader = SourceFileLoader("reference", str(ROOT / "scripts" / "reference"))
-    module = ModuleType(loader.name)
-    module.__file__ = loader.path
-    loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("page", ["api.md", "cli.md"])
-def test_the_reference_is_what_the_code_says(page: str, reference: ModuleType) -> None:
-    written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
-    assert written == reference.PAGES[page](), "run scripts/reference"
+def test_the_reference_is_what_the_code_says(tmp_path: Path) -> None:
+    # A process of its own: click keeps a command's help option as its first caller named it.
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "reference"), str(tmp_path)], check=True)
+    for page in ("api.md", "cli.md"):
+        written = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+        assert written == (tmp_path / page).read_text(encoding="utf-8"), "run scripts/reference"
